@@ -1,0 +1,1 @@
+"""Generative Teaching Networks on TensorFlow and Keras."""

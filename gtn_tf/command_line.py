@@ -1,0 +1,65 @@
+"""Entry points: flags in, library call, exit code out.
+
+The one place that reads absl flags. A user's mistake is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+
+from absl import flags
+
+
+def define_flags(config_class: type) -> None:
+    """One absl flag for each field of a configuration class."""
+    define = {
+        "str": flags.DEFINE_string,
+        "int": flags.DEFINE_integer,
+        "float": flags.DEFINE_float,
+        "bool": flags.DEFINE_bool,
+    }
+    for field in dataclasses.fields(config_class):
+        text = field.metadata["help"]
+        if field.metadata["choices"]:
+            text += f" [{' | '.join(field.metadata['choices'])}]"
+        define[field.type](field.name, field.default, text)
+
+
+def run(config_class: type, command: Callable, arguments: list[str]) -> int:
+    """command(config) with the configuration that the arguments ask for.
+
+    Args:
+      config_class: a dataclass as `define_flags` takes it; raises ValueError where
+        values contradict.
+      arguments: the command line, program name first.
+
+    Returns:
+      0; 2 for a user's mistake (ValueError), 1 where training diverged, 130 when
+      interrupted; each with one line on stderr.
+    """
+    define_flags(config_class)
+    try:
+        rest = flags.FLAGS(arguments)[1:]
+        if rest:
+            raise ValueError(
+                f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"
+            )
+        fields = dataclasses.fields(config_class)
+        command(config_class(**{f.name: flags.FLAGS[f.name].value for f in fields}))
+    except (ValueError, flags.Error) as error:
+        return _fail(error, 2)
+    except ArithmeticError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail(
+            "interrupted; the same command goes on from the last checkpoint", 130
+        )
+    return 0
+
+
+def _fail(error, code: int) -> int:
+    message = " ".join(str(error).split())
+    print(f"error: {message}", file=sys.stderr)
+    return code

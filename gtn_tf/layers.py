@@ -1,0 +1,139 @@
+"""Layers of learners and generators: weight normalisation, momentum-0 batch norm.
+
+The layers work under `keras.Model.stateless_call` and differentiate twice.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+def normalise_weight(kernel, gain):
+    """W = g V / ||V||, one norm per output unit (section 2; Salimans & Kingma, 2016).
+
+    Args:
+      kernel: V, [..., units]; the norm is taken over all axes but the last.
+      gain: g, [units].
+    """
+    axes = tuple(range(len(kernel.shape) - 1))
+    inverse_norm = ops.rsqrt(ops.sum(ops.square(kernel), axis=axes))  # [units]
+    return kernel * (gain * inverse_norm)
+
+
+def initial_gain(kernel):
+    """The g with which the normalised weight equals V: ||V||, [units]."""
+    axes = tuple(range(len(kernel.shape) - 1))
+    return ops.sqrt(ops.sum(ops.square(kernel), axis=axes))
+
+
+class _WeightNorm:
+    """Mixin: a `gain` [units] beside Keras' `kernel`, which then stands for V."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        kernel = self._kernel
+        self.gain = self.add_weight(
+            shape=kernel.shape[-1:],
+            initializer=lambda shape, dtype=None: ops.cast(
+                initial_gain(kernel.value), dtype
+            ),
+            name="gain",
+        )
+
+    @property
+    def kernel(self):
+        if not self.built:
+            raise AttributeError("A weight-normalised layer has no kernel before build")
+        # Under a bfloat16 policy Keras hands out rounded variables; a norm over
+        # thousands of weights is taken in the variables' own precision.
+        kernel = ops.cast(self._kernel, self.variable_dtype)
+        gain = ops.cast(self.gain, self.variable_dtype)
+        return ops.cast(normalise_weight(kernel, gain), self.compute_dtype)
+
+
+class WeightNormDense(_WeightNorm, keras.layers.Dense):
+    """Dense with W = g V / ||V||. [B, inputs] -> [B, units]."""
+
+
+class WeightNormConv2D(_WeightNorm, keras.layers.Conv2D):
+    """Conv2D with W = g V / ||V||. [B, H, W, C] -> [B, H', W', filters]."""
+
+
+class BatchNorm(keras.layers.Layer):
+    """Batch norm with momentum 0 (A.1): evaluation uses the last batch's statistics.
+
+    In training the batch's mean and variance normalise, and become the values of
+    the non-trainable weights; otherwise those weights normalise. Statistics are
+    taken over all axes but the last.
+
+    Args:
+      center_only: subtract the mean and add beta, without variance and gamma.
+      epsilon: added to the variance.
+    """
+
+    def __init__(self, center_only=False, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.center_only = center_only
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        def weight(name, initial, trainable):
+            return self.add_weight(
+                shape=input_shape[-1:],
+                initializer=initial,
+                name=name,
+                trainable=trainable,
+            )
+
+        self.beta = weight("beta", "zeros", True)
+        self.mean = weight("mean", "zeros", False)
+        if not self.center_only:
+            self.gamma = weight("gamma", "ones", True)
+            self.variance = weight("variance", "ones", False)
+
+    def call(self, inputs, training=False):
+        axes = tuple(range(len(inputs.shape) - 1))
+        if training:
+            mean = ops.mean(inputs, axis=axes)  # [C]
+            self.mean.assign(mean)
+        else:
+            mean = ops.convert_to_tensor(self.mean)
+        centered = inputs - mean
+        if self.center_only:
+            return centered + self.beta
+        if training:
+            variance = ops.mean(ops.square(centered), axis=axes)  # [C]
+            self.variance.assign(variance)
+        else:
+            variance = ops.convert_to_tensor(self.variance)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return centered * scale + self.beta
+
+    def get_config(self):
+        config = super().get_config()
+        return config | {"center_only": self.center_only, "epsilon": self.epsilon}
+
+
+def dense(units: int, weight_norm: bool, dtype, **kwargs) -> keras.layers.Layer:
+    """A dense layer, weight-normalised or plain, Kaiming normal kernel (A.1)."""
+    layer = WeightNormDense if weight_norm else keras.layers.Dense
+    return layer(units, kernel_initializer="he_normal", dtype=dtype, **kwargs)
+
+
+def convolution(filters: int, weight_norm: bool, dtype, **kwargs):
+    """A 3x3 "same" convolution, weight-normalised or plain, Kaiming normal kernel."""
+    layer = WeightNormConv2D if weight_norm else keras.layers.Conv2D
+    return layer(
+        filters,
+        3,
+        padding="same",
+        kernel_initializer="he_normal",
+        dtype=dtype,
+        **kwargs,
+    )
+
+
+def activation() -> keras.layers.Layer:
+    """LeakyReLU with alpha = 0.1 (A.1)."""
+    return keras.layers.LeakyReLU(negative_slope=0.1)

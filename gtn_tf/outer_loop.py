@@ -1,0 +1,185 @@
+"""The outer loop: Adam on the teacher and the inner hyperparameters.
+
+    gradient = d meta_loss / d (teacher, hyperparameters), clipped by global norm
+    variables = Adam(gradient), its rate decayed along a cosine
+
+`train` knows cadence, stopping and what to call; how to validate, save and write is
+handed to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gtn_tf import inner_loop, learners, meta_gradients
+from gtn_tf.meta_gradients import Differentiation, MetaProblem, OuterBatches
+from gtn_tf.stateless import StatelessModel
+
+
+@dataclasses.dataclass(frozen=True)
+class OuterOptimizerSpec:
+    """Adam's values (Tables 2 and 3), decay and clipping.
+
+    Attributes:
+      final_fraction: of the learning rate at the end of the cosine; 1: no decay.
+      clip_norm: of the meta-gradient over all variables; 0: not clipped.
+    """
+
+    learning_rate: float
+    final_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    clip_norm: float
+
+
+def build_optimizer(spec: OuterOptimizerSpec, num_outer_steps: int, variables):
+    """Keras' Adam with cosine decay over `num_outer_steps`, slots made."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        spec.learning_rate, num_outer_steps, alpha=spec.final_fraction
+    )
+    optimizer = keras.optimizers.Adam(
+        schedule, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon
+    )
+    optimizer.build(variables)
+    return optimizer
+
+
+class StepResult(NamedTuple):
+    """What one outer step tells: scalars."""
+
+    meta_loss: tf.Tensor  # of the trained learner, on real training data
+    intermediate_loss: tf.Tensor  # mean over the L intermediate losses, or 0
+    gradient_norm: tf.Tensor  # before clipping
+
+
+class OuterStep:
+    """One outer step as a compiled function for each learner spec.
+
+    Args:
+      problem: what is learned and how it is scored.
+      specs: the predefined set of learners.
+      draw: (num_batches, batch_size, seed) -> raw images, labels of the meta-loss.
+      outer_batch_size: real images per loss.
+      seed: of everything random in the run.
+    """
+
+    def __init__(
+        self,
+        problem: MetaProblem,
+        specs: list[learners.LearnerSpec],
+        draw: Callable,
+        outer_batch_size: int,
+        optimizer: keras.optimizers.Optimizer,
+        clip_norm: float,
+        differentiation: Differentiation,
+    ):
+        self.problem = problem
+        self.specs = specs
+        self.optimizer = optimizer
+        self._draw = draw
+        self._outer_batch_size = outer_batch_size
+        self._clip_norm = clip_norm
+        self._differentiation = differentiation
+        self._compiled: dict[learners.LearnerSpec, Callable] = {}
+
+    @property
+    def num_compiled(self) -> int:
+        """Programs traced so far: one for each spec that has been drawn."""
+        return len(self._compiled)
+
+    def __call__(self, outer_step: int, seed: int) -> StepResult:
+        """Draws a learner, trains it, and moves the variables by one step of Adam.
+
+        The variables stay as they are where meta-loss or gradient is not finite.
+        """
+        choice = np.random.default_rng([seed, outer_step]).integers(len(self.specs))
+        spec = self.specs[choice]
+        if spec not in self._compiled:
+            self._compiled[spec] = self._compile(spec)
+        return self._compiled[spec](tf.constant([seed, outer_step]))
+
+    def _compile(self, spec: learners.LearnerSpec) -> Callable:
+        learner = StatelessModel(learners.build_model(spec))
+        problem = self.problem
+        count = problem.num_intermediate_losses
+
+        def outer_step(seed):
+            seeds = tf.unstack(tf.random.split(seed, 3), num=3)
+            batches = self._draw(count + 1, self._outer_batch_size, seeds[0])
+            meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
+                problem,
+                learner,
+                inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
+                seeds[2],
+                OuterBatches(*batches),
+                self._differentiation,
+            )
+            norm = tf.linalg.global_norm(gradients)
+            self._apply(gradients, norm, tf.math.is_finite(meta_loss + norm))
+            return StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
+
+        return tf.function(outer_step, autograph=False).get_concrete_function(
+            tf.TensorSpec([2], tf.int32)
+        )
+
+    def _apply(self, gradients, norm, finite) -> None:
+        if self._clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
+
+        def update():
+            self.optimizer.apply(gradients, self.problem.variables)
+            return True
+
+        tf.cond(finite, update, lambda: False)
+
+
+class Progress(NamedTuple):
+    """Where a run stands; saved with its variables."""
+
+    outer_step: int
+    seconds: float  # of training, earlier parts of a continued run included
+
+
+def train(
+    step: Callable[[int], StepResult],
+    start: Progress,
+    num_outer_steps: int,
+    time_limit_seconds: float,
+    on_step: Callable[[Progress, StepResult], None],
+) -> Progress:
+    """Outer steps until their number or the time is reached.
+
+    Args:
+      step: outer step number, from 0 -> StepResult.
+      time_limit_seconds: of training, `start.seconds` included; 0: none.
+      on_step: called after each step with the progress that includes it.
+
+    Raises:
+      ArithmeticError: a meta-loss or gradient that is not finite.
+    """
+    progress = start
+    began = time.perf_counter() - start.seconds
+    while progress.outer_step < num_outer_steps:
+        if time_limit_seconds and progress.seconds >= time_limit_seconds:
+            break
+        result = StepResult(*(float(value) for value in step(progress.outer_step)))
+        seconds = time.perf_counter() - began
+        if not math.isfinite(result.meta_loss + result.gradient_norm):
+            raise ArithmeticError(
+                f"training diverged at outer step {progress.outer_step}: meta-loss "
+                f"{result.meta_loss}, gradient norm {result.gradient_norm}; lower "
+                "--outer_learning_rate or --inner_learning_rate, or set --clip_norm, "
+                "in another --workdir"
+            )
+        progress = Progress(progress.outer_step + 1, seconds)
+        on_step(progress, result)
+    return progress

@@ -1,0 +1,43 @@
+"""What TensorBoard shows of a run, and the image grids beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from gtn_tf.inner_optimizers import InnerHyperparameters
+from gtn_tf.outer_loop import Progress, StepResult
+
+
+class Summaries:
+    """Writes event files into a run's folder and PNG files into its samples/."""
+
+    def __init__(self, folder: Path):
+        self._samples = folder / "samples"
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def step(self, progress: Progress, result: StepResult) -> None:
+        """Scalars of one outer step."""
+        with self._writer.as_default(step=progress.outer_step):
+            for name, value in zip(result._fields, result, strict=True):
+                tf.summary.scalar(name, value)
+
+    def validation(
+        self,
+        progress: Progress,
+        accuracy: float,
+        hyperparameters: InnerHyperparameters,
+        grid: np.ndarray,
+    ) -> None:
+        """Few-step accuracy, each learned value by inner step, the curriculum."""
+        self._samples.mkdir(exist_ok=True)
+        path = self._samples / f"outer_step_{progress.outer_step:06d}.png"
+        tf.io.write_file(str(path), tf.io.encode_png(grid))
+        with self._writer.as_default(step=progress.outer_step):
+            tf.summary.scalar("few_step_accuracy/validation", accuracy)
+            for name, value in hyperparameters.by_step():
+                tf.summary.scalar(name, value)
+            tf.summary.image("curriculum", grid[None])
+        self._writer.flush()

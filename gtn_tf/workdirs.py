@@ -1,0 +1,136 @@
+"""A run's folder: its flags, metrics, checkpoints and results.
+
+workdir/  flags.txt  metrics.csv  checkpoints/  results.json  samples/
+          events.out.tfevents.*  teacher/  learner/  real/ (the comparison's own)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+from gtn_tf import config as config_module
+from gtn_tf.config import TrainingConfig
+from gtn_tf.outer_loop import Progress
+
+COLUMNS = (
+    "outer_step",
+    "seconds",
+    "meta_loss",
+    "intermediate_loss",
+    "gradient_norm",
+    "validation_accuracy",
+)
+
+
+def open_workdir(folder: Path, config: TrainingConfig) -> None:
+    """Makes a run's folder, or checks that it holds a run of this configuration.
+
+    Raises:
+      ValueError: the folder cannot be written, holds something else, or a run of
+        another configuration; what is there stays as it was.
+    """
+    flagfile = folder / "flags.txt"
+    try:
+        if flagfile.is_file():
+            _check_same(flagfile, config)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise ValueError(
+                f"--workdir={folder} is not empty and holds no run (no flags.txt): "
+                "give a new or an empty folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(flagfile, config.as_flagfile())
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={folder} cannot be written ({error.strerror}): give a folder "
+            "that you may write to"
+        ) from None
+
+
+def _check_same(flagfile: Path, config: TrainingConfig) -> None:
+    there = config_module.from_flagfile(flagfile.read_text())
+    different = [
+        f"--{name}={there.get(name)} there, {value} now"
+        for name, value in config.fixed().items()
+        if there.get(name) != value
+    ]
+    if different:
+        raise ValueError(
+            f"--workdir={flagfile.parent} holds a run of another configuration "
+            f"({'; '.join(different)}): go on with --flagfile={flagfile}, or give "
+            "another --workdir"
+        )
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new, never a part."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def write_results(folder: Path, results: dict) -> None:
+    replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+class Metrics:
+    """metrics.csv: a header and one row for each outer step.
+
+    Args:
+      num_steps: rows to keep; those of steps that will be done again are dropped.
+    """
+
+    def __init__(self, folder: Path, num_steps: int):
+        path = folder / "metrics.csv"
+        rows = []
+        if path.is_file():
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))[1 : num_steps + 1]
+        lines = [",".join(row) + "\n" for row in [COLUMNS, *rows]]
+        replace_text(path, "".join(lines))
+        self._file = path.open("a", newline="", buffering=1)
+
+    def write(self, progress: Progress, result, validation_accuracy) -> None:
+        """Appends a row; `validation_accuracy` may be None."""
+        row = [progress.outer_step, round(progress.seconds, 3), *result]
+        row.append("" if validation_accuracy is None else validation_accuracy)
+        csv.writer(self._file, lineterminator="\n").writerow(row)
+
+
+class Checkpoints:
+    """Everything needed to go on, saved and restored with tf.train.Checkpoint.
+
+    All randomness is drawn from (seed, outer_step), so that variables, optimizer
+    slots and progress are the whole state.
+    """
+
+    def __init__(self, folder: Path, variables: list[tf.Variable], optimizer):
+        self._outer_step = tf.Variable(0, dtype=tf.int64)
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        checkpoint = tf.train.Checkpoint(
+            variables=variables,
+            optimizer=optimizer,
+            outer_step=self._outer_step,
+            seconds=self._seconds,
+        )
+        self._checkpoint = checkpoint
+        self._manager = tf.train.CheckpointManager(
+            checkpoint, str(folder / "checkpoints"), max_to_keep=3
+        )
+
+    def restore(self) -> Progress:
+        """Progress of the last checkpoint, its values in the variables."""
+        path = self._manager.latest_checkpoint
+        if path:
+            self._checkpoint.restore(path).assert_existing_objects_matched()
+        return Progress(int(self._outer_step), float(self._seconds))
+
+    def save(self, progress: Progress) -> None:
+        self._outer_step.assign(progress.outer_step)
+        self._seconds.assign(progress.seconds)
+        self._manager.save(checkpoint_number=progress.outer_step)
