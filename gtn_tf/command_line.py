@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 
-from absl import flags
+from absl import app, flags
 
 
 def define_flags(config_class: type) -> None:
@@ -25,6 +25,8 @@ def define_flags(config_class: type) -> None:
         if field.metadata["choices"]:
             text += f" [{' | '.join(field.metadata['choices'])}]"
         define[field.type](field.name, field.default, text)
+        # --help shows the flags of the main module.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])
 
 
 def run(config_class: type, command: Callable, arguments: list[str]) -> int:
@@ -39,6 +41,7 @@ def run(config_class: type, command: Callable, arguments: list[str]) -> int:
       0; 2 for a user's mistake (ValueError), 1 where training diverged, 130 when
       interrupted; each with one line on stderr.
     """
+    app.define_help_flags()
     define_flags(config_class)
     try:
         rest = flags.FLAGS(arguments)[1:]
@@ -48,7 +51,9 @@ def run(config_class: type, command: Callable, arguments: list[str]) -> int:
             )
         fields = dataclasses.fields(config_class)
         command(config_class(**{f.name: flags.FLAGS[f.name].value for f in fields}))
-    except (ValueError, flags.Error) as error:
+    except flags.Error as error:
+        return _fail(f"{error}; --help lists the flags and their values", 2)
+    except ValueError as error:
         return _fail(error, 2)
     except ArithmeticError as error:
         return _fail(error, 1)

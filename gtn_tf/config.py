@@ -80,9 +80,7 @@ class TrainingConfig:
     num_learners: int = _field(
         4, "architectures in the predefined set", low=1, high=10_000
     )
-    weight_norm: bool = _field(
-        True, "weight normalisation in learners and generator (section 2)"
-    )
+    weight_norm: bool = _field(True, "in learners and generator (section 2)")
     batch_norm: str = _field(
         "center",
         "learners' batch norm: full (the paper), or center: subtract the mean only",
@@ -201,9 +199,7 @@ class TrainingConfig:
         60, "seconds between checkpoints", low=0, high=1e9, may_change=True
     )
     compare_with_real: bool = _field(
-        True,
-        "meta-train real data's learning rates and momenta as well, for the table",
-        may_change=True,
+        True, "meta-train real data's rates as well, for the table", may_change=True
     )
     num_test_learners: int = _field(
         5, "fresh learners in the final table", low=2, high=10_000, may_change=True
@@ -265,7 +261,7 @@ class TrainingConfig:
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
-    """Raises ValueError where a value is not among its field's choices or range."""
+    """Refuses a value that is not among its field's choices or in its range."""
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices is not None and value not in choices:
         raise ValueError(

@@ -95,8 +95,8 @@ def normalise(images, mean, std) -> tf.Tensor:
 def augment(images, seed) -> tf.Tensor:
     """Random crops after zero padding, and horizontal flips with probability 1/2.
 
-    Each image has its own crop and flip (App. A.2). Zero is the mean of normalised
-    images, so normalise first to pad with it.
+    Each image has its own crop and flip (App. A.2). What is padded with is black for
+    raw images, and the mean for normalised ones.
 
     Args:
       images: [B, H, W, C], of any type; B may be unknown in a graph.
@@ -107,11 +107,12 @@ def augment(images, seed) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     num_images = tf.shape(images)[0]
     height, width = images.shape[1:3]
-    crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
-    corners = tf.random.stateless_uniform(
-        [num_images, 2], crop_seed, maxval=2 * _CROP_PADDING + 1, dtype=tf.int32
-    )
-    flips = tf.random.stateless_uniform([num_images, 1], flip_seed) < 0.5
+    # A named generator and whole numbers: defaults differ between devices, and floats
+    # between XLA and the rest.
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, alg="philox"))
+    draw = functools.partial(tf.random.stateless_uniform, dtype=tf.int32, alg="philox")
+    corners = draw([num_images, 2], crop_seed, maxval=2 * _CROP_PADDING + 1)
+    flips = draw([num_images, 1], flip_seed, maxval=2) == 1
     rows = corners[:, :1] + tf.range(height)  # [B, H]
     columns = corners[:, 1:] + tf.range(width)  # [B, W]
     columns = tf.where(flips, columns[:, ::-1], columns)

@@ -259,7 +259,7 @@ def _cifar10_batch(path: Path, content: bytes) -> Split:
     planes, labels = values.get(b"data"), values.get(b"labels")
     num_values = math.prod(_CIFAR10_SHAPE)
     is_array = isinstance(planes, np.ndarray) and planes.dtype == np.uint8
-    if not is_array or planes.ndim != 2 or planes.shape[1] != num_values:
+    if not is_array or planes.shape[1:] != (num_values,) or planes.size == 0:
         found = f"data is {getattr(planes, 'dtype', type(planes).__name__)} "
         found += str(list(getattr(planes, "shape", [])))
         raise _damaged(path, found, f"uint8 [N, {num_values}]")

@@ -116,7 +116,7 @@ def _require_network(builder) -> None:
             return
         except requests.RequestException as error:
             reason = type(error).__name__
-    raise ConnectionError(f"{reason} at {urls[0]}")
+    raise ConnectionError(f"no answer from {urls[0]}, {reason}")
 
 
 def _read_split(

@@ -28,7 +28,7 @@ class Evaluator:
     """
 
     def __init__(self, problem: MetaProblem, specs: list[learners.LearnerSpec]):
-        self._problem = dataclasses.replace(problem, intermediate_loss_every=0)
+        self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
         self._specs = specs
         self._compiled: dict[learners.LearnerSpec, tuple] = {}
 
@@ -65,7 +65,7 @@ class Evaluator:
     def _functions(self, spec: learners.LearnerSpec) -> tuple:
         if spec not in self._compiled:
             learner = StatelessModel(learners.build_model(spec))
-            self._compiled[spec] = (learner, *_compile(self._problem, learner))
+            self._compiled[spec] = (learner, *_compile(self.problem, learner))
         return self._compiled[spec]
 
 

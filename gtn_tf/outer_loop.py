@@ -26,11 +26,10 @@ from gtn_tf.stateless import StatelessModel
 
 @dataclasses.dataclass(frozen=True)
 class OuterOptimizerSpec:
-    """Adam's values (Tables 2 and 3), decay and clipping.
+    """Adam's values (Tables 2 and 3) and decay.
 
     Attributes:
       final_fraction: of the learning rate at the end of the cosine; 1: no decay.
-      clip_norm: of the meta-gradient over all variables; 0: not clipped.
     """
 
     learning_rate: float
@@ -38,7 +37,6 @@ class OuterOptimizerSpec:
     beta_1: float
     beta_2: float
     epsilon: float
-    clip_norm: float
 
 
 def build_optimizer(spec: OuterOptimizerSpec, num_outer_steps: int, variables):
@@ -69,7 +67,9 @@ class OuterStep:
       specs: the predefined set of learners.
       draw: (num_batches, batch_size, seed) -> raw images, labels of the meta-loss.
       outer_batch_size: real images per loss.
-      seed: of everything random in the run.
+      optimizer: from `build_optimizer`, for the variables of `problem`.
+      clip_norm: of the meta-gradient over all variables; 0: not clipped.
+      differentiation: how memory is spent.
     """
 
     def __init__(

@@ -75,6 +75,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_results(folder: Path, results: dict) -> None:
+    """Writes results.json."""
     replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
 
 

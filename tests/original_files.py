@@ -93,3 +93,9 @@ def write_archive(path: Path, members: dict[str, bytes]) -> None:
             info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
+
+
+def write_cifar10(data_dir: Path, place: str, members: dict[str, bytes]) -> None:
+    """Writes an archive, or a folder where `place` has no archive's ending."""
+    is_archive = place.endswith((".gz", ".tgz", ".xz"))
+    (write_archive if is_archive else write_folder)(data_dir / place, members)

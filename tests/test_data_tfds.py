@@ -207,9 +207,9 @@ def test_no_network_is_reported_without_download(asked, monkeypatch):
     builder = UnpreparedBuilder(AssertionError("must not be reached"))
     message = error_of(data_tfds._prepare, "tiny", builder, "in --data_dir the files F")
     assert message == (
-        "dataset 'tiny': tensorflow_datasets could not get it (ConnectionError: "
-        "ConnectionError at https://example.org/images.zip); needed: network access, "
-        "or in --data_dir the files F"
+        "dataset 'tiny': tensorflow_datasets could not get it (ConnectionError: no "
+        "answer from https://example.org/images.zip, ConnectionError); needed: network "
+        "access, or in --data_dir the files F"
     )
     assert asked == ["https://example.org/images.zip", "https://example.org"]
 

@@ -214,14 +214,9 @@ def test_finished_environment_without_its_packages_is_reported(checkout):
     hello(checkout)
     [package] = checkout.glob(".venv/lib/python*/site-packages/stub_tensorflow")
     shutil.rmtree(package)
-    assert hello(checkout) == (
-        2,
-        "",
-        [
-            f"gtn_tf: packages are missing from {checkout}/.venv; "
-            "delete it and run this again"
-        ],
-    )
+    code, _, [line] = hello(checkout)
+    assert code == 2
+    assert line.startswith(f"gtn_tf: packages are missing from {checkout}/.venv; ")
 
 
 def test_folder_that_cannot_be_written_is_one_line(checkout):
@@ -249,13 +244,24 @@ def test_environment_that_has_the_packages_is_used(checkout, tmp_path, files, us
     assert commands(checkout) == ([] if used else [VENV_COMMAND, PIP_COMMAND])
 
 
-def load(checkout):
-    path = checkout / "bin" / "environment.py"
-    spec = importlib.util.spec_from_file_location("environment_under_test", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.REQUIRED = ("stub_gtn_tf", "stub_tensorflow")
-    return module
+@pytest.fixture
+def refusal(checkout, monkeypatch, capsys):
+    """Calls ensure() with one name replaced in its module; returns its only line."""
+
+    def call(name, value):
+        path = checkout / "bin" / "environment.py"
+        spec = importlib.util.spec_from_file_location("environment_under_test", path)
+        environment = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(environment)
+        environment.REQUIRED = ("stub_gtn_tf", "stub_tensorflow")
+        monkeypatch.setattr(environment, name, value)
+        with pytest.raises(SystemExit) as exit_:
+            environment.ensure()
+        assert exit_.value.code == 2
+        assert not (checkout / ".venv").exists()
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -266,41 +272,26 @@ def load(checkout):
         ((3, 14, 0), "TensorFlow needs Python 3.10 to 3.13, this is 3.14; "),
     ],
 )
-def test_unsuitable_python_is_refused(checkout, monkeypatch, capsys, version, message):
-    environment = load(checkout)
+def test_unsuitable_python_is_refused(refusal, version, message):
     fake = types.SimpleNamespace(**{**vars(sys), "version_info": version})
-    monkeypatch.setattr(environment, "sys", fake)
-    with pytest.raises(SystemExit) as exit_:
-        environment.ensure()
-    assert exit_.value.code == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"gtn_tf: {message}")
+    assert refusal("sys", fake).startswith(f"gtn_tf: {message}")
 
 
 @pytest.mark.parametrize("missing", ["venv", "ensurepip"])
-def test_missing_venv_module_is_one_line(checkout, monkeypatch, capsys, missing):
-    environment = load(checkout)
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name: None if name == missing else find_spec(name),
-    )
-    with pytest.raises(SystemExit) as exit_:
-        environment.ensure()
-    assert exit_.value.code == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert f"has no module {missing}, which making" in line
-    assert not (checkout / ".venv").exists()
+def test_missing_venv_module_is_one_line(refusal, missing):
+    found = importlib.util.find_spec
+
+    def find_spec(name):
+        return None if name == missing else found(name)
+
+    util = types.SimpleNamespace(find_spec=find_spec)
+    fake = types.SimpleNamespace(util=util)
+    assert f"has no module {missing}, which making" in refusal("importlib", fake)
 
 
-def test_failing_venv_is_reported(checkout, monkeypatch, capsys):
-    environment = load(checkout)
-    monkeypatch.setattr(environment, "run", lambda command, lock: 1)
-    with pytest.raises(SystemExit) as exit_:
-        environment.ensure()
-    assert exit_.value.code == 2
-    assert f"cannot make {checkout}/.venv (see above)" in capsys.readouterr().err
+def test_failing_venv_is_reported(refusal, checkout):
+    line = refusal("run", lambda command, lock: 1)
+    assert line.startswith(f"gtn_tf: cannot make {checkout}/.venv (see above)")
 
 
 @pytest.mark.parametrize("name", ["environment.py", "test"])

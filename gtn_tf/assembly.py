@@ -1,0 +1,153 @@
+"""From a configuration to the objects that it names."""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from gtn_tf import (
+    batches,
+    data,
+    generators,
+    inner_loop,
+    inner_optimizers,
+    learners,
+    memory,
+    outer_loop,
+    teachers,
+)
+from gtn_tf.config import TrainingConfig
+from gtn_tf.data import Dataset
+from gtn_tf.inner_optimizers import InnerHyperparameters
+from gtn_tf.meta_gradients import Differentiation, MetaProblem
+
+
+def build_learner_specs(config: TrainingConfig, dataset: Dataset):
+    """The predefined set of learners that the configuration names."""
+    return learners.parse(
+        config.learner,
+        config.num_learners,
+        config.seed,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        weight_norm=config.weight_norm,
+        batch_norm=config.batch_norm,
+        precision=config.precision,
+    )
+
+
+def _gtn(config: TrainingConfig, dataset: Dataset, spec) -> teachers.Teacher:
+    generator = generators.build_generator(
+        generators.GeneratorSpec(
+            config.latent_size,
+            dataset.num_classes,
+            dataset.image_shape,
+            tuple(map(int, config.generator_widths.split("-"))),
+            config.generator_output_scale,
+            config.weight_norm,
+            config.precision,
+        ),
+        config.seed,
+    )
+    return teachers.GTN(spec, generator, config.seed)
+
+
+def _distillation(config: TrainingConfig, dataset: Dataset, spec) -> teachers.Teacher:
+    return teachers.Distillation(spec, config.seed)
+
+
+def _real(config: TrainingConfig, dataset: Dataset, spec) -> teachers.Teacher:
+    draw = batches.sampler(dataset.train, augment=False)
+    return teachers.Real(spec, draw, _normaliser(dataset))
+
+
+TEACHERS = {"gtn": _gtn, "distillation": _distillation, "real": _real}
+
+
+def _normaliser(dataset: Dataset):
+    return functools.partial(data.normalise, mean=dataset.mean, std=dataset.std)
+
+
+def _outer_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy on real data (Appendix A)."""
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
+
+
+def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
+    """The teacher, the inner loop's parts, and the loss that they are learned by.
+
+    Raises:
+      ValueError: image sides that do not suit the generator.
+    """
+    spec = teachers.TeacherSpec(
+        config.num_inner_steps,
+        config.inner_batch_size,
+        dataset.image_shape,
+        dataset.num_classes,
+        config.curriculum,
+    )
+    initial = {
+        "learning_rate": config.inner_learning_rate,
+        "momentum": config.inner_momentum,
+        "beta_2": 0.999,
+    }
+    optimizer = inner_optimizers.INNER_OPTIMIZERS[config.inner_optimizer]
+    return MetaProblem(
+        TEACHERS[config.teacher](config, dataset, spec),
+        InnerHyperparameters(
+            {name: initial[name] for name in optimizer.names},
+            config.num_inner_steps,
+            config.inner_hyperparameters == "per_step",
+        ),
+        optimizer,
+        inner_loop.INNER_LOSSES[config.inner_loss],
+        _outer_loss,
+        _normaliser(dataset),
+        config.intermediate_loss_every,
+    )
+
+
+def build_differentiation(config: TrainingConfig, problem, specs) -> Differentiation:
+    """The memory policy; `auto` decides by the largest learner of the set."""
+    if config.recompute != "auto":
+        return Differentiation(config.recompute == "always", config.segment_length)
+    generator = getattr(problem.teacher, "generator", None)
+    largest = max(
+        memory.activation_bytes(
+            [learners.build_model(spec)] + ([generator] if generator else []),
+            config.inner_batch_size,
+        )
+        for spec in specs
+    )
+    recompute = memory.should_recompute(largest, config.num_inner_steps)
+    return Differentiation(recompute, config.segment_length if recompute else 1)
+
+
+def build_outer_step(
+    config: TrainingConfig, dataset: Dataset, problem: MetaProblem, specs
+) -> outer_loop.OuterStep:
+    """The compiled outer steps, with their optimizer."""
+    optimizer = outer_loop.build_optimizer(
+        outer_loop.OuterOptimizerSpec(
+            config.outer_learning_rate,
+            config.outer_decay,
+            config.outer_beta_1,
+            config.outer_beta_2,
+            config.outer_epsilon,
+        ),
+        config.num_outer_steps,
+        problem.variables,
+    )
+    augment = {"auto": dataset.augment, "always": True, "never": False}
+    return outer_loop.OuterStep(
+        problem,
+        specs,
+        batches.sampler(dataset.train, augment[config.augment]),
+        config.outer_batch_size,
+        optimizer,
+        config.clip_norm,
+        build_differentiation(config, problem, specs),
+    )

@@ -1,0 +1,255 @@
+"""Small float64 problems that the tests of the inner loop and its gradient share.
+
+They are chosen so that no gradient vanishes: few weights, large steps, and images,
+labels and learners that are random.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gtn_tf import (
+    generators,
+    inner_loop,
+    inner_optimizers,
+    layers,
+    learners,
+    meta_gradients,
+    stateless,
+    teachers,
+)
+
+NUM_STEPS = 5
+BATCH_SIZE = 6
+OUTER_BATCH_SIZE = 7
+NUM_CLASSES = 3
+IMAGE_SHAPE = (4, 4, 1)
+LATENT_SIZE = 4
+SEED = (3, 4)
+
+KEPT = meta_gradients.Differentiation(recompute=False)
+
+INITIAL = {
+    "sgd": {"learning_rate": 0.2, "momentum": 0.6},
+    "adam": {"learning_rate": 0.05, "momentum": 0.8, "beta_2": 0.9},
+}
+
+
+class Case(NamedTuple):
+    problem: meta_gradients.MetaProblem
+    learner: stateless.StatelessModel
+    outer_batches: meta_gradients.OuterBatches
+
+
+def outer_loss(logits, labels):
+    """Mean cross-entropy of logits [B, K] from label ids [B]."""
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
+
+
+def normalise(images, dtype="float64"):
+    return tf.cast(images, dtype) / 64 - 2
+
+
+def random_images(shape, seed):
+    values = tf.random.stateless_uniform(shape, [seed, 0], 0, 256, tf.int32)
+    return tf.cast(values, tf.uint8)
+
+
+def random_labels(shape, seed):
+    return tf.random.stateless_uniform(shape, [seed, 1], 0, NUM_CLASSES, tf.int32)
+
+
+def draw(num_steps, batch_size, seed):
+    """Raw images [T, B, H, W, C] and label ids [T, B] that stand for real data."""
+    shape = [num_steps, batch_size]
+    images = tf.random.stateless_uniform([*shape, *IMAGE_SHAPE], seed, 0, 256, tf.int32)
+    labels = tf.random.stateless_uniform(shape, seed, 0, NUM_CLASSES, tf.int32)
+    return tf.cast(images, tf.uint8), labels
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseSpec:
+    """A problem, a learner, and real batches to score it on.
+
+    Attributes:
+      learner: "dense", "linear" (no hidden layer), or as for `learners.parse`.
+      batch_norm: as in `LearnerSpec`; "none" for the first two.
+      every: intermediate_loss_every.
+      initial: of the inner hyperparameters; None for the optimizer's in `INITIAL`.
+    """
+
+    teacher: str = "distillation"
+    learner: str = "linear"
+    optimizer: str = "sgd"
+    per_step: bool = True
+    every: int = 0
+    num_steps: int = NUM_STEPS
+    initial: dict | None = None
+    inner_loss: str = "cross_entropy"
+    curriculum: str = "full"
+    batch_norm: str = "full"
+    weight_norm: bool = True
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE
+    precision: str = "float64"
+
+
+def build_dense_model(spec: CaseSpec) -> keras.Model:
+    """Dense, batch norm, LeakyReLU, dense; "linear": dense and batch norm."""
+    product, dtype = learners.layer_dtypes(spec.precision)
+
+    def dense(units, name, **kwargs):
+        return layers.dense(units, spec.weight_norm, product, name=name, **kwargs)
+
+    def norm(features):
+        if spec.batch_norm == "none":
+            return features
+        center_only = spec.batch_norm == "center"
+        return layers.BatchNorm(center_only, dtype=dtype, name="norm")(features)
+
+    images = keras.Input(spec.image_shape, dtype=dtype)
+    features = keras.layers.Flatten(dtype=dtype)(images)
+    if spec.learner == "dense":
+        features = norm(dense(5, "hidden", use_bias=False)(features))
+        features = keras.layers.LeakyReLU(0.1, dtype=dtype)(features)
+        logits = dense(NUM_CLASSES, "output")(features)
+    else:
+        logits = norm(dense(NUM_CLASSES, "output")(features))
+    return keras.Model(images, logits)
+
+
+def build_learner(spec: CaseSpec) -> stateless.StatelessModel:
+    if spec.learner in ("dense", "linear"):
+        return stateless.StatelessModel(build_dense_model(spec))
+    (learner_spec,) = learners.parse(
+        spec.learner,
+        1,
+        0,
+        image_shape=spec.image_shape,
+        num_classes=NUM_CLASSES,
+        weight_norm=spec.weight_norm,
+        batch_norm=spec.batch_norm,
+        precision=spec.precision,
+    )
+    return stateless.StatelessModel(learners.build_model(learner_spec))
+
+
+def build_teacher(spec: CaseSpec) -> teachers.Teacher:
+    dtype = learners.layer_dtypes(spec.precision)[1]
+    teacher_spec = teachers.TeacherSpec(
+        spec.num_steps,
+        BATCH_SIZE,
+        spec.image_shape,
+        NUM_CLASSES,
+        spec.curriculum,
+        dtype,
+    )
+    if spec.teacher == "gtn":
+        generator_spec = generators.GeneratorSpec(
+            LATENT_SIZE,
+            NUM_CLASSES,
+            spec.image_shape,
+            widths=(6, 4, 3),
+            output_scale=2.0,
+            weight_norm=spec.weight_norm,
+            precision=spec.precision,
+        )
+        generator = generators.build_generator(generator_spec, seed=0)
+        return teachers.GTN(teacher_spec, generator, seed=1)
+    if spec.teacher == "distillation":
+        return teachers.Distillation(teacher_spec, seed=1)
+    return teachers.Real(teacher_spec, draw, functools.partial(normalise, dtype=dtype))
+
+
+def build_case(**options) -> Case:
+    """A case of `CaseSpec(**options)`."""
+    spec = CaseSpec(**options)
+    dtype = learners.layer_dtypes(spec.precision)[1]
+    problem = meta_gradients.MetaProblem(
+        build_teacher(spec),
+        inner_optimizers.InnerHyperparameters(
+            spec.initial or INITIAL[spec.optimizer],
+            spec.num_steps,
+            spec.per_step,
+            dtype,
+        ),
+        inner_optimizers.INNER_OPTIMIZERS[spec.optimizer],
+        inner_loop.INNER_LOSSES[spec.inner_loss],
+        outer_loss,
+        functools.partial(normalise, dtype=dtype),
+        spec.every,
+    )
+    shape = [problem.num_intermediate_losses + 1, OUTER_BATCH_SIZE]
+    outer_batches = meta_gradients.OuterBatches(
+        random_images([*shape, *spec.image_shape], 5), random_labels(shape, 6)
+    )
+    return Case(problem, build_learner(spec), outer_batches)
+
+
+def gradient_function(case: Case, differentiation):
+    """(seed, outer_batches) -> `meta_gradient` of a fresh learner, not compiled."""
+    problem, learner, _ = case
+
+    def function(seed, outer_batches):
+        state = inner_loop.initial_state(learner, problem.optimizer, seed)
+        return meta_gradients.meta_gradient(
+            problem, learner, state, seed, outer_batches, differentiation
+        )
+
+    return function
+
+
+def loss_function(case: Case):
+    """(seed, outer_batches) -> meta-loss plus intermediate losses, compiled."""
+    problem, learner, _ = case
+
+    @tf.function(autograph=False)
+    def function(seed, outer_batches):
+        state = inner_loop.initial_state(learner, problem.optimizer, seed)
+        trained, intermediate_loss = meta_gradients.train_learner(
+            problem, learner, state, seed, outer_batches, KEPT
+        )
+        score = problem.score(learner, trained, outer_batches, -1)
+        return score + intermediate_loss
+
+    return function
+
+
+def compute(case: Case, differentiation=KEPT, compiled=False):
+    """Meta-loss, intermediate losses, and gradients as NumPy arrays."""
+    function = gradient_function(case, differentiation)
+    if compiled:
+        function = tf.function(function, autograph=False)
+    loss, intermediate, gradients = function(tf.constant(SEED), case.outer_batches)
+    return loss.numpy(), intermediate.numpy(), [g.numpy() for g in gradients]
+
+
+def names(case: Case) -> list[str]:
+    """A name for each of the problem's variables."""
+    return [
+        getattr(variable, "path", variable.name) for variable in case.problem.variables
+    ]
+
+
+def check_magnitudes(case: Case, gradients) -> None:
+    """Prints the smallest and largest |gradient| of each variable; none is zero.
+
+    In the first inner step momentum multiplies a velocity of zero, and Adam's bias
+    correction undoes its betas: there alone the derivative is zero, but for rounding.
+    """
+    for name, gradient in zip(names(case), gradients, strict=True):
+        size = np.abs(gradient)
+        if name.startswith(("momentum", "beta_2")) and len(size) > 1:
+            assert size[0] < 1e-10, name
+            size = size[1:]
+        print(f"{name}: |gradient| from {size.min():.1e} to {size.max():.1e}")
+        assert np.all(np.isfinite(size)), name
+        assert size.min() > 0, name
+        assert size.max() > 1e-6, name

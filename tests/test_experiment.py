@@ -1,0 +1,225 @@
+"""Whole runs on digits, as small as they can be."""
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gtn_tf import data, experiment, training, workdirs
+from gtn_tf.config import TrainingConfig
+
+SMALL = TrainingConfig(
+    learner="digits:4-5-6",
+    num_inner_steps=2,
+    inner_batch_size=10,
+    outer_batch_size=12,
+    generator_widths="8-4-4",
+    latent_size=4,
+    num_outer_steps=4,
+    validate_every=2,
+    checkpoint_every_seconds=0,
+    num_test_learners=2,
+)
+SMALL_FLAGS = [line for line in SMALL.as_flagfile().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", None, SMALL.seed)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(folder, results) of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, experiment.run(dataclasses.replace(SMALL, workdir=str(folder)))
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(folder):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
+
+
+def final_values(folder):
+    """Every number of the last checkpoint but the seconds."""
+    reader = tf.train.load_checkpoint(str(folder / "checkpoints"))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(("seconds", "_CHECKPOINTABLE", "save_counter"))
+    }
+
+
+def assert_same_values(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert np.array_equal(value, other[name]), name
+
+
+def test_a_run_leaves_what_others_rely_on(finished):
+    folder, results = finished
+    assert results == json.loads((folder / "results.json").read_text())
+    assert results["num_outer_steps"] == 4
+    for source in ("teacher", "real"):
+        accuracy = results[source]["test_accuracy"]
+        assert len(accuracy["values"]) == 2
+        assert all(0 <= value <= 1 for value in accuracy["values"])
+        assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+    assert list(rows(folder)[0])[:3] == ["outer_step", "seconds", "meta_loss"]
+    assert [row["outer_step"] for row in rows(folder)] == ["1", "2", "3", "4"]
+    assert [bool(row["validation_accuracy"]) for row in rows(folder)] == [0, 1, 0, 1]
+    assert len(list((folder / "samples").glob("*.png"))) == 2
+    assert list(folder.glob("events.out.tfevents.*"))
+    for model in ("teacher", "learner"):
+        assert (folder / model / "saved_model.pb").is_file()
+
+
+def test_real_data_is_compared_on_the_same_terms(finished):
+    folder, _ = finished
+    teacher, real = (
+        (path / "flags.txt").read_text().splitlines()
+        for path in (folder, folder / "real")
+    )
+    assert set(real) - set(teacher) == {"--teacher=real"}
+    assert len(rows(folder / "real")) == len(rows(folder))
+
+
+def test_the_same_command_does_not_train_twice(finished):
+    folder, results = finished
+    before = (folder / "metrics.csv").read_bytes()
+    again = experiment.run(dataclasses.replace(SMALL, workdir=str(folder)))
+    assert again == results
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
+    folder, _ = finished
+    config = dataclasses.replace(SMALL, workdir=str(tmp_path))
+    workdirs.open_workdir(tmp_path, config)
+    limited = dataclasses.replace(config)
+    real_step = training.outer_loop.train
+
+    def stopping(step, start, num_outer_steps, time_limit_seconds, on_step):
+        return real_step(step, start, stop_after, time_limit_seconds, on_step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.outer_loop, "train", stopping)
+        training.meta_train(limited, digits, tmp_path)
+    assert len(rows(tmp_path)) == stop_after
+    training.meta_train(config, digits, tmp_path)
+    assert without_seconds(tmp_path) == without_seconds(folder)
+    assert_same_values(final_values(tmp_path), final_values(folder))
+
+
+def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
+    folder, _ = finished
+    config = dataclasses.replace(SMALL, workdir=str(tmp_path))
+    workdirs.open_workdir(tmp_path, config)
+    rare = dataclasses.replace(config, checkpoint_every_seconds=1e9)
+
+    def killed(self, progress):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workdirs.Checkpoints, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            training.meta_train(rare, digits, tmp_path)
+    assert len(rows(tmp_path)) == 4  # and no checkpoint: all is done again
+    training.meta_train(config, digits, tmp_path)
+    assert without_seconds(tmp_path) == without_seconds(folder)
+
+
+class Forbidden:
+    """A split that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"training has read {name} of the test split")
+
+
+@pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
+def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
+    config = dataclasses.replace(SMALL, teacher=teacher, num_outer_steps=2)
+    workdirs.open_workdir(tmp_path, config)
+    hidden = dataclasses.replace(digits, test=Forbidden())
+    trained = training.meta_train(config, hidden, tmp_path)
+    assert trained.progress.outer_step == 2
+    with pytest.raises(AssertionError, match="test split"):
+        trained.evaluator.accuracies(hidden.test, 1, 0)
+
+
+def test_another_process_computes_the_same_bits(finished, tmp_path):
+    folder, _ = finished
+    program = (
+        "import sys; from gtn_tf import command_line, config, experiment;"
+        "sys.exit(command_line.run(config.TrainingConfig, experiment.run, sys.argv))"
+    )
+    flags = [flag for flag in SMALL_FLAGS if not flag.startswith("--workdir")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *flags, f"--workdir={tmp_path / 'run'}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_same_values(final_values(tmp_path / "run"), final_values(folder))
+    header, *table = done.stdout.splitlines()[1:]
+    assert [line.split()[0] for line in table] == ["gtn", "real"]
+    assert "mean" in header and "95 % interval" in header
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dataset": "nothing_like_it"}, "unknown"),
+        ({"learner": "digits:4"}, "takes 3 positive integers"),
+        ({"data_dir": "/nowhere/at/all"}, "is no folder"),
+    ],
+)
+def test_bad_input_leaves_no_folder(tmp_path, change, message):
+    folder = tmp_path / "run"
+    config = dataclasses.replace(SMALL, workdir=str(folder), **change)
+    with pytest.raises(ValueError, match=message):
+        experiment.run(config)
+    assert not folder.exists()
+
+
+def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
+    cut = {
+        name: dataclasses.replace(split, images=split.images[:, :6, :7])
+        for name in ("train", "validation", "test")
+        for split in [getattr(digits, name)]
+    }
+    monkeypatch.setattr(
+        experiment.data, "load", lambda *_: dataclasses.replace(digits, **cut)
+    )
+    config = dataclasses.replace(SMALL, workdir=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="6x7 pixels .* divisible by 4"):
+        experiment.run(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inner_optimizer": "adam", "inner_learning_rate": 0.01},
+        {"inner_loss": "mean_squared_error"},
+        {"curriculum": "none", "inner_hyperparameters": "shared"},
+        {"precision": "bfloat16", "weight_norm": False, "batch_norm": "full"},
+        {"recompute": "always", "segment_length": 2, "augment": "always"},
+    ],
+)
+def test_every_kind_of_recipe_runs(digits, tmp_path, change):
+    config = dataclasses.replace(SMALL, num_outer_steps=2, **change)
+    workdirs.open_workdir(tmp_path, config)
+    training.meta_train(config, digits, tmp_path)
+    values = [float(row["gradient_norm"]) for row in rows(tmp_path)]
+    assert len(values) == 2 and min(values) > 0
