@@ -163,9 +163,11 @@ def _segment(step, outer_batches, weights, carry, inputs, length, differentiatio
         )
 
     def input_spec(values):  # [num_segments, length, B, ...]
-        # With every dimension known, grappler rewrites sums into temporary variables
-        # whose names clash between iterations of the loop: leave B open.
-        shape = [length, *(None for _ in values.shape[2:3]), *values.shape[3:]]
+        shape = list(values.shape[1:])
+        if differentiation.recompute and len(shape) > 1:
+            # With every dimension known, grappler rewrites sums into temporary
+            # variables whose names clash between iterations: leave B open.
+            shape[1] = None
         return tf.TensorSpec(shape, values.dtype)
 
     def spec(values):

@@ -99,12 +99,34 @@ def _initial_value(variable, seed: tf.Tensor, previous: Sequence[tf.Tensor]):
 
 
 def _flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
-    flat = [tf.reshape(value, [-1]) for value in values]
-    return tf.concat(flat, 0) if flat else tf.zeros([0], dtype)
+    """One vector of all values; the inverse of `_unflatten`.
+
+    The two are each other's gradient. TensorFlow's own gradient of a concatenation
+    is one slice for each input, and the inner gradient's gradient has many.
+    """
+    if not values:
+        return tf.zeros([0], dtype)
+    shapes = [tuple(value.shape) for value in values]
+
+    @tf.custom_gradient
+    def flatten(*values):
+        vector = tf.concat([tf.reshape(value, [-1]) for value in values], 0)
+        return vector, lambda gradient: _unflatten(gradient, shapes)
+
+    return flatten(*values)
 
 
 def _unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
+    """The tensors of these shapes that follow each other in a vector."""
     if not shapes:
         return []
-    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
-    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    @tf.custom_gradient
+    def unflatten(vector):
+        parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+        values = [
+            tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)
+        ]
+        return values, lambda *gradients: _flatten(gradients, vector.dtype)
+
+    return unflatten(vector)

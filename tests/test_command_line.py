@@ -1,0 +1,133 @@
+"""Flags in, library call, exit code and one line out."""
+
+import dataclasses
+import sys
+
+import pytest
+from absl import app, flags
+from absl.testing import flagsaver
+
+from gtn_tf import command_line
+from gtn_tf.config import TrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def own_flags(monkeypatch):
+    """absl's flags are global: what a test defines goes with it."""
+    app.define_help_flags()
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with flagsaver.flagsaver():
+        yield
+    flags.FLAGS.unparse_flags()
+
+
+def run(*arguments, command=lambda config: None):
+    return command_line.run(TrainingConfig, command, ["train", *arguments])
+
+
+def error_line(capsys) -> str:
+    """The one line that was printed, without its start."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
+    return err.removeprefix("error: ").removesuffix("\n")
+
+
+def test_command_gets_the_configuration(capsys):
+    configs = []
+    code = run(
+        *("--teacher=real", "--num_inner_steps", "3", "--inner_momentum=0.25"),
+        *("--noweight_norm", "--workdir=a folder"),
+        command=configs.append,
+    )
+    assert code == 0
+    expected = TrainingConfig(
+        teacher="real",
+        num_inner_steps=3,
+        inner_momentum=0.25,
+        weight_norm=False,
+        workdir="a folder",
+    )
+    assert configs == [expected]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_later_flags_override_a_flagfile(tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_text("# a comment\n\n--seed=3\n--latent_size=5\n")
+    configs = []
+    assert run(f"--flagfile={path}", "--seed=4", command=configs.append) == 0
+    assert configs == [TrainingConfig(seed=4, latent_size=5)]
+
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("--num_steps=3", ["Unknown", "num_steps", "--help"]),
+        ("--num_inner_steps=many", ["--num_inner_steps=many", "--help"]),
+        ("--inner_momentum=half", ["--inner_momentum=half", "--help"]),
+        ("--weight_norm=perhaps", ["--weight_norm=perhaps", "--help"]),
+        ("--teacher", ["teacher", "--help"]),
+        ("--flagfile=missing.flags", ["missing.flags", "--help"]),
+        ("digits", ["'digits' is no flag", "--name=value", "--help"]),
+        ("--teacher=gan", ["--teacher=gan", "gtn, distillation, real"]),
+        ("--seed=-1", ["--seed=-1", "from 0 to"]),
+        ("--generator_widths=64", ["--generator_widths=64", "1024-128-64"]),
+        ("--segment_length=99", ["--segment_length=99", "--num_inner_steps=10"]),
+    ],
+)
+def test_a_users_mistake(capsys, argument, words):
+    called = []
+    assert run(argument, command=called.append) == 2
+    line = error_line(capsys)
+    for word in words:
+        assert word in line
+    assert not called
+
+
+def test_a_mistake_in_a_flagfile(capsys, tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_text("--teacher=real\n--num_steps=3\n")
+    assert run(f"--flagfile={path}") == 2
+    assert "num_steps" in error_line(capsys)
+
+
+def failing(error):
+    def command(config):
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "error, code, line",
+    [
+        (ValueError("--data_dir=x has no files"), 2, "--data_dir=x has no files"),
+        (ValueError("two\n  lines"), 2, "two lines"),
+        (ArithmeticError("diverged at 3"), 1, "diverged at 3"),
+        (FloatingPointError("an overflow"), 1, "an overflow"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; the same command goes on from the last checkpoint",
+        ),
+    ],
+)
+def test_what_the_command_raises(capsys, error, code, line):
+    assert run(command=failing(error)) == code
+    assert error_line(capsys) == line
+
+
+def test_a_defect_is_not_taken_for_a_mistake():
+    with pytest.raises(TypeError, match="ours"):
+        run(command=failing(TypeError("ours")))
+
+
+def test_help_shows_every_flag_and_its_choices(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(TrainingConfig):
+        assert f" --{field.name}: " in text or f" --[no]{field.name}: " in text
+        choices = field.metadata["choices"]
+        assert not choices or f"[{' | '.join(choices)}]" in text

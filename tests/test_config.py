@@ -1,0 +1,365 @@
+"""The configuration: what it refuses, how it is written and read, the flagfiles."""
+
+import dataclasses
+import math
+import pathlib
+import sys
+
+import pytest
+from absl import app, flags
+from absl.testing import flagsaver
+
+from gtn_tf import command_line, config, learners
+from gtn_tf.config import TrainingConfig
+
+FLAGFILES = pathlib.Path(__file__).resolve().parent.parent / "bin" / "flagfiles"
+FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
+
+CHOICES = {
+    "teacher": "gtn, distillation, real",
+    "curriculum": "none, all_shuffled, shuffled_batch, full",
+    "batch_norm": "full, center",
+    "inner_optimizer": "sgd, adam",
+    "inner_loss": "cross_entropy, mean_squared_error",
+    "inner_hyperparameters": "shared, per_step",
+    "augment": "auto, always, never",
+    "recompute": "auto, always, never",
+    "precision": "float32, bfloat16",
+}
+RANGES = {
+    "seed": (0, 2**31 - 1),
+    "num_learners": (1, 10_000),
+    "num_inner_steps": (1, 100_000),
+    "inner_batch_size": (1, 100_000),
+    "inner_learning_rate": (1e-8, 100),
+    "inner_momentum": (0, 0.9999),
+    "outer_batch_size": (1, 1_000_000),
+    "intermediate_loss_every": (0, 100_000),
+    "num_outer_steps": (1, 10**9),
+    "time_limit_seconds": (0, 1e9),
+    "outer_learning_rate": (1e-8, 10),
+    "outer_decay": (0, 1),
+    "outer_beta_1": (0, 0.999999),
+    "outer_beta_2": (0, 0.999999),
+    "outer_epsilon": (1e-16, 1),
+    "clip_norm": (0, 1e9),
+    "latent_size": (1, 100_000),
+    "generator_output_scale": (1e-3, 1e3),
+    "segment_length": (1, 100_000),
+    "validate_every": (1, 10**9),
+    "checkpoint_every_seconds": (0, 1e9),
+    "num_test_learners": (2, 10_000),
+}
+CHECKED_ELSEWHERE = {
+    *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
+    *("weight_norm", "compare_with_real"),  # by absl: booleans
+    "generator_widths",  # below
+}
+MAY_CHANGE = {
+    *("data_dir", "workdir", "num_outer_steps", "time_limit_seconds"),
+    *("checkpoint_every_seconds", "compare_with_real", "num_test_learners"),
+}
+
+# Every field at another value than its default, with floats that need all digits and
+# text that a shell would treat specially.
+OTHER = {
+    "dataset": "kmnist/corrupted",
+    "data_dir": "/data sets/a=b",
+    "workdir": "runs/#1 'x'",
+    "seed": 2**31 - 1,
+    "teacher": "distillation",
+    "curriculum": "all_shuffled",
+    "learner": "mnist:64-128-256",
+    "num_learners": 7,
+    "weight_norm": False,
+    "batch_norm": "full",
+    "num_inner_steps": 32,
+    "inner_batch_size": 128,
+    "inner_optimizer": "adam",
+    "inner_loss": "mean_squared_error",
+    "inner_learning_rate": 0.1 + 0.2,
+    "inner_momentum": 1 / 3,
+    "inner_hyperparameters": "shared",
+    "outer_batch_size": 256,
+    "intermediate_loss_every": 4,
+    "augment": "never",
+    "num_outer_steps": 123456789,
+    "time_limit_seconds": 1e-7,
+    "outer_learning_rate": 2 / 3,
+    "outer_decay": 1.0,
+    "outer_beta_1": 0.123456,
+    "outer_beta_2": 0.9,
+    "outer_epsilon": 1e-5,
+    "clip_norm": 1e9,
+    "latent_size": 128,
+    "generator_widths": "1024-128-64",
+    "generator_output_scale": 1.5,
+    "recompute": "always",
+    "segment_length": 8,
+    "precision": "bfloat16",
+    "validate_every": 3,
+    "checkpoint_every_seconds": 0.5,
+    "compare_with_real": False,
+    "num_test_learners": 20,
+}
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """A function: command line arguments -> the configuration they stand for."""
+    app.define_help_flags()
+    monkeypatch.setattr(sys, "argv", ["train"])
+
+    def parse(*arguments):
+        configs = []
+        with flagsaver.flagsaver():
+            code = command_line.run(
+                TrainingConfig, configs.append, ["train", *arguments]
+            )
+        flags.FLAGS.unparse_flags()
+        assert code == 0
+        return configs.pop()
+
+    return parse
+
+
+def message(**values) -> str:
+    with pytest.raises(ValueError) as caught:
+        TrainingConfig(**values)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_every_field_is_checked():
+    assert set(FIELDS) == {*CHOICES, *RANGES, *CHECKED_ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name):
+    expected = f"--{name}=some is unknown: give one of {CHOICES[name]}"
+    assert message(**{name: "some"}) == expected
+    teacher = {"teacher": "gtn"}  # goes with each value of the other fields
+    for value in CHOICES[name].split(", "):
+        assert getattr(TrainingConfig(**teacher | {name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges(name):
+    low, high = RANGES[name]
+    room = {"num_inner_steps": 100_000} if name == "segment_length" else {}
+    for value in (low, high):
+        assert getattr(TrainingConfig(**room, **{name: value}), name) == value
+    whole = FIELDS[name].type == "int"
+    below = low - 1 if whole else math.nextafter(low, -math.inf)
+    above = high + 1 if whole else math.nextafter(high, math.inf)
+    for value in (below, above, math.nan, math.inf, -math.inf):
+        text = message(**{name: value})
+        start = f"--{name}={value} is out of range: give a value from "
+        assert text.startswith(f"{start}{low:g} to {high:g} (")
+        assert FIELDS[name].metadata["help"] in text
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (
+            {"segment_length": 11},
+            "--segment_length=11 is longer than --num_inner_steps=10: give a value "
+            "from 1 to 10",
+        ),
+        (
+            {"segment_length": 2, "recompute": "never"},
+            "--segment_length=2 contradicts --recompute=never: only what is "
+            "recomputed has segments; drop one of the two",
+        ),
+        (
+            {"curriculum": "all_shuffled", "teacher": "real"},
+            "--curriculum=all_shuffled contradicts --teacher=real: real batches are "
+            "always drawn at random; drop --curriculum",
+        ),
+        (
+            {"curriculum": "shuffled_batch", "teacher": "real"},
+            "--curriculum=shuffled_batch contradicts --teacher=real: real batches "
+            "are always drawn at random; drop --curriculum",
+        ),
+        (
+            {"curriculum": "none", "teacher": "distillation"},
+            "--curriculum=none contradicts --teacher=distillation: pixels are "
+            "stored, not drawn; give all_shuffled, shuffled_batch or full",
+        ),
+    ],
+)
+def test_contradictions(values, expected):
+    assert message(**values) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"segment_length": 10},
+        {"segment_length": 2, "recompute": "auto"},
+        {"segment_length": 1, "recompute": "never"},
+        {"curriculum": "none", "teacher": "real"},
+        {"curriculum": "none", "teacher": "gtn"},
+        {"curriculum": "shuffled_batch", "teacher": "distillation"},
+    ],
+)
+def test_what_does_not_contradict(values):
+    TrainingConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "widths", ["", "64", "8-4", "8-4-2-1", "8-0-2", "8-4-", "8,4,2", "8-4--2", "08-4-2"]
+)
+def test_generator_widths(widths):
+    assert message(generator_widths=widths) == (
+        f"--generator_widths={widths} is not three positive integers joined by '-': "
+        "give units-channels-filters, as in 1024-128-64"
+    )
+
+
+def test_every_flag_has_a_help_text():
+    for name, field in FIELDS.items():
+        text = field.metadata["help"]
+        assert len(text) > 5 and text == " ".join(text.split()), name
+
+
+def test_every_field_survives_a_flagfile(parse, tmp_path):
+    changed = TrainingConfig(**OTHER)
+    assert OTHER.keys() == FIELDS.keys()
+    for name in FIELDS:
+        assert getattr(changed, name) != FIELDS[name].default, name
+    for written in (TrainingConfig(), changed):
+        text = written.as_flagfile()
+        assert len(text.splitlines()) == len(FIELDS)
+        assert TrainingConfig(**config.from_flagfile(text)) == written
+        path = tmp_path / "flags.txt"
+        path.write_text(text)
+        assert parse(f"--flagfile={path}") == written
+
+
+def test_flags_on_the_command_line_have_their_types(parse):
+    assert parse() == TrainingConfig()
+    lines = TrainingConfig(**OTHER).as_flagfile().splitlines()
+    assert dataclasses.asdict(parse(*lines)) == OTHER
+    assert parse("--noweight_norm").weight_norm is False
+    for name, value in dataclasses.asdict(parse()).items():
+        assert type(value).__name__ == FIELDS[name].type, name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--num_steps=3",
+        "--num_inner_steps=3.5",
+        "--num_inner_steps=",
+        "--inner_momentum=half",
+        "--weight_norm=true",
+        "--seed",
+        "anything",
+        "",
+    ],
+)
+def test_a_line_that_is_no_flag(line):
+    text = f"--seed=3\n{line}\n--latent_size=5\n"
+    with pytest.raises(ValueError) as caught:
+        config.from_flagfile(text)
+    expected = f"{line!r} is no flag of this program with a valid value"
+    assert str(caught.value) == expected
+
+
+def test_folder_stands_for_the_configuration():
+    folders = {"": TrainingConfig(teacher="distillation").run_folder}
+    for name in FIELDS.keys() - {"workdir", "teacher"}:
+        values = {"teacher": "distillation", name: OTHER[name]}
+        if name == "segment_length":  # must fit into the inner steps
+            values[name] = 5
+        first, second = TrainingConfig(**values), TrainingConfig(**values)
+        assert first.run_folder == second.run_folder
+        folders[name] = first.run_folder
+    same = {name for name, folder in folders.items() if folder == folders[""]}
+    assert same == {"", *MAY_CHANGE} - {"workdir"}
+    different = [folder for name, folder in folders.items() if name not in same]
+    assert len(set(different)) == len(different)
+
+
+def test_folder_names():
+    default = TrainingConfig().run_folder
+    assert default.startswith("runs/digits-gtn-") and len(default) == 24
+    assert TrainingConfig(workdir="mine").run_folder == "mine"
+    nested = TrainingConfig(dataset="kmnist/corrupted", teacher="real").run_folder
+    assert nested.startswith("runs/kmnist_corrupted-real-")
+
+
+def test_fields_that_may_change():
+    fixed = TrainingConfig(**OTHER).fixed()
+    assert FIELDS.keys() - fixed.keys() == MAY_CHANGE
+    assert fixed == {name: OTHER[name] for name in fixed}
+
+
+PAPER = {  # Tables 2 and 3, A.1 and A.2
+    "mnist": {
+        "dataset": "mnist",
+        "num_inner_steps": 32,
+        "num_outer_steps": 2000,
+        "outer_batch_size": 128,
+        "outer_learning_rate": 0.01,
+        "outer_beta_2": 0.999,
+        "outer_epsilon": 1e-8,
+        "augment": "auto",  # none: for CIFAR-10 alone
+    },
+    "cifar10": {
+        "dataset": "cifar10",
+        "num_inner_steps": 128,
+        "num_outer_steps": 1700,
+        "outer_batch_size": 256,
+        "outer_learning_rate": 0.002,
+        "outer_beta_2": 0.9,
+        "outer_epsilon": 1e-5,
+        "augment": "always",
+    },
+}
+PAPER_BOTH = {
+    "teacher": "gtn",
+    "curriculum": "full",
+    "weight_norm": True,
+    "batch_norm": "full",
+    "inner_batch_size": 128,
+    "inner_optimizer": "sgd",
+    "inner_learning_rate": 0.02,
+    "inner_momentum": 0.5,
+    "inner_hyperparameters": "shared",
+    "intermediate_loss_every": 0,
+    "outer_decay": 1,
+    "outer_beta_1": 0.9,
+    "clip_norm": 0,
+    "latent_size": 128,
+    "generator_widths": "1024-128-64",
+    "generator_output_scale": 1,
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_recipes_hold_the_values_of_the_paper(parse, name):
+    recipe = parse(f"--flagfile={FLAGFILES / name}.flags")
+    expected = PAPER_BOTH | PAPER[name]
+    assert {key: getattr(recipe, key) for key in expected} == expected
+
+
+def test_every_recipe_parses_and_says_how_to_run_it(parse):
+    paths = sorted(FLAGFILES.iterdir())
+    assert {path.stem for path in paths} >= set(PAPER)
+    for path in paths:
+        assert path.suffix == ".flags"
+        text = path.read_text()
+        assert f"bin/train --flagfile=bin/flagfiles/{path.name}" in text
+        recipe = parse(f"--flagfile={path}")
+        specs = learners.parse(
+            recipe.learner,
+            recipe.num_learners,
+            0,
+            image_shape=(28, 28, 1),
+            num_classes=2,
+        )
+        assert specs

@@ -1,0 +1,167 @@
+"""Few-step accuracy of fresh learners, and its interval."""
+
+import json
+
+import numpy as np
+import problems
+import pytest
+import tensorflow as tf
+
+from gtn_tf import evaluation, learners
+from gtn_tf.data_files import Split
+from gtn_tf.evaluation import Evaluator, summarise
+
+NUM_STEPS = 3
+NUM_IMAGES = 11
+SPECS = [
+    learners.LearnerSpec(
+        "digits", widths, problems.IMAGE_SHAPE, problems.NUM_CLASSES, batch_norm="full"
+    )
+    for widths in ((8, 8, 16), (8, 6, 12))
+]
+SPLIT = Split(
+    problems.random_images([NUM_IMAGES, *problems.IMAGE_SHAPE], 8).numpy(),
+    problems.random_labels([NUM_IMAGES], 9).numpy(),
+)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Intermediate losses belong to the outer loop: no real batch is given here."""
+    return problems.build_case(precision="float32", num_steps=NUM_STEPS, every=1)
+
+
+@pytest.fixture(scope="module")
+def evaluator(case):
+    return Evaluator(case.problem, SPECS)
+
+
+def predicted(case, evaluator, index, seed):
+    """Classes [N] that the trained learner gives, all images at once."""
+    learner, state = evaluator.train(index, seed)
+    x = case.problem.normalise(SPLIT.images)
+    logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
+    return np.argmax(logits, axis=-1)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 4, 10, 11, 12, 500])
+def test_accuracy_is_that_of_the_trained_learner(
+    case, evaluator, monkeypatch, chunk_size
+):
+    """Chunks that divide the split, leave a rest, and hold all of it."""
+    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", chunk_size)
+    expected = np.mean(predicted(case, evaluator, 0, 0) == SPLIT.labels)
+    assert evaluator.accuracy(SPLIT, 0, seed=0) == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected < 1
+
+
+def test_accuracy_counts_each_image_once(case, evaluator, monkeypatch):
+    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", 4)
+    right = predicted(case, evaluator, 1, 0).astype(np.int32)
+    wrong = (right + 1) % problems.NUM_CLASSES
+    for num_right in (0, 1, 7, NUM_IMAGES):
+        labels = np.where(np.arange(NUM_IMAGES) < num_right, right, wrong)
+        split = Split(SPLIT.images, labels.astype(np.int32))
+        accuracy = evaluator.accuracy(split, 1, seed=0)
+        assert accuracy == num_right / NUM_IMAGES
+        assert type(accuracy) is float
+
+
+def test_learners_take_turns(evaluator):
+    def num_params(spec):
+        weights = learners.build_model(spec).trainable_weights
+        return sum(np.prod(weight.shape) for weight in weights)
+
+    first, second = map(num_params, SPECS)
+    assert first != second
+    sizes = [len(evaluator.train(index, 0)[1].params) for index in range(4)]
+    assert sizes == [first, second, first, second]
+
+
+def test_each_learner_is_fresh_and_its_own(evaluator):
+    def params(index, seed):
+        return evaluator.train(index, seed)[1].params.numpy()
+
+    first = params(0, 0)
+    np.testing.assert_array_equal(first, params(0, 0))
+    assert np.max(np.abs(first - params(2, 0))) > 0.1  # the same architecture
+    assert np.max(np.abs(first - params(0, 1))) > 0.1
+    assert np.max(np.abs(params(2, 0) - params(0, 2))) > 0.1
+
+
+def test_accuracies_are_those_of_the_first_learners(evaluator):
+    values = evaluator.accuracies(SPLIT, 5, seed=4)
+    assert values == [evaluator.accuracy(SPLIT, index, seed=4) for index in range(5)]
+    assert values == evaluator.accuracies(SPLIT, 5, seed=4)
+    assert len(set(values)) > 1
+    assert all(type(value) is float for value in values)
+
+
+def test_a_new_evaluator_measures_the_same(case, evaluator):
+    again = Evaluator(case.problem, SPECS)
+    assert again.accuracy(SPLIT, 0, seed=7) == evaluator.accuracy(SPLIT, 0, seed=7)
+    state, expected = (e.train(0, 7)[1] for e in (again, evaluator))
+    np.testing.assert_array_equal(state.params, expected.params)
+    np.testing.assert_array_equal(state.batch_stats, expected.batch_stats)
+
+
+def test_the_teacher_of_now_is_measured(case, evaluator):
+    """Variables are read when learners are trained, not when that is compiled."""
+    (pixels,) = case.problem.teacher.variables
+    before = evaluator.train(0, 0)[1].params.numpy()
+    original = pixels.numpy()
+    pixels.assign(-original)
+    after = evaluator.train(0, 0)[1].params.numpy()
+    pixels.assign(original)
+    assert np.max(np.abs(after - before)) > 0.01
+    np.testing.assert_array_equal(evaluator.train(0, 0)[1].params, before)
+
+
+def test_a_good_teacher_gives_a_high_accuracy(case, evaluator):
+    """One image for each class: most learners know them, none has them exchanged."""
+    prototypes = problems.random_images([3, *problems.IMAGE_SHAPE], 2)
+    labels = np.arange(NUM_IMAGES, dtype=np.int32) % 3
+    images = tf.gather(prototypes, labels).numpy()
+    _, targets = case.problem.teacher.batch(0, tf.constant([0, 0]))
+    shown = tf.gather(case.problem.normalise(prototypes), tf.argmax(targets, axis=-1))
+    (pixels,) = case.problem.teacher.variables
+    original = pixels.numpy()
+    pixels.assign(tf.broadcast_to(shown, pixels.shape))  # the same at every step
+    right = evaluator.accuracies(Split(images, labels), 8, seed=0)
+    wrong = evaluator.accuracies(Split(images, (labels + 1) % 3), 8, seed=0)
+    pixels.assign(original)
+    assert np.mean(right) > 0.7 > 0.3 > np.mean(wrong)
+
+
+VALUES = [0.91, 0.93, 0.9, 0.95, 0.94, 0.92, 0.935]
+
+
+@pytest.mark.parametrize("values", [VALUES, [0.0, 1.0], [0.5, 0.5, 0.5001]])
+def test_interval_holds_the_mean_and_stays_within_the_values(values):
+    summary = summarise(values, seed=0)
+    assert list(summary) == ["mean", "low", "high", "values"]
+    assert summary["mean"] == pytest.approx(sum(values) / len(values))
+    assert summary["values"] == values
+    assert min(values) <= summary["low"] <= summary["mean"] <= summary["high"]
+    assert summary["high"] <= max(values)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_interval_is_of_the_mean_and_of_95_percent():
+    """Against the normal approximation, which holds for many values."""
+    values = list(np.random.default_rng(1).normal(0.9, 0.01, 400))
+    summary = summarise(values, seed=0)
+    half = 1.96 * np.std(values) / np.sqrt(len(values))
+    assert summary["high"] - summary["mean"] == pytest.approx(half, rel=0.15)
+    assert summary["mean"] - summary["low"] == pytest.approx(half, rel=0.15)
+
+
+def test_interval_depends_on_the_seed_alone():
+    assert summarise(VALUES, seed=0) == summarise(VALUES, seed=0)
+    intervals = {summarise(VALUES, seed)["low"] for seed in range(4)}
+    assert len(intervals) > 1
+
+
+def test_equal_values_have_no_width():
+    expected = {"mean": 0.25, "low": 0.25, "high": 0.25, "values": [0.25] * 3}
+    assert summarise([0.25] * 3, seed=0) == expected

@@ -1,0 +1,250 @@
+"""Exports load where this library cannot be imported, and say the same there."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import problems
+import pytest
+import tensorflow as tf
+
+from gtn_tf import export, learners, stateless
+from gtn_tf.data import Dataset, normalise
+from gtn_tf.data_files import Split
+
+SEED = tf.constant([3, 4])
+TEACHERS = {
+    "gtn": dict(teacher="gtn"),
+    "gtn-none": dict(teacher="gtn", curriculum="none", per_step=False),
+    "distillation": dict(curriculum="shuffled_batch", optimizer="adam"),
+    "real": dict(teacher="real"),
+}
+T, B, K, Z = 3, problems.BATCH_SIZE, problems.NUM_CLASSES, problems.LATENT_SIZE
+IMAGES = [B, *problems.IMAGE_SHAPE]
+
+# Loads every SavedModel of a folder, calls every signature with the inputs of that
+# name, and writes down what came out.
+CHILD = """
+import json
+import pathlib
+import sys
+
+sys.modules["gtn_tf"] = None
+import numpy as np
+import tensorflow as tf
+
+folder = pathlib.Path(sys.argv[1])
+inputs = np.load(folder / "inputs.npz")
+outputs, signatures = {}, {}
+for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+    loaded = tf.saved_model.load(str(path))
+    for name, function in loaded.signatures.items():
+        key = f"{path.name} {name}"
+        specs = function.structured_input_signature[1]
+        results = function(
+            **{spec: tf.constant(inputs[f"{key} {spec}"]) for spec in specs}
+        )
+        signatures[key] = [
+            {n: [spec.shape.as_list(), spec.dtype.name] for n, spec in part.items()}
+            for part in (specs, function.structured_outputs)
+        ]
+        outputs |= {f"{key} {n}": value.numpy() for n, value in results.items()}
+np.savez(folder / "outputs.npz", **outputs)
+try:
+    import gtn_tf
+except ImportError:
+    (folder / "signatures.json").write_text(json.dumps(signatures))
+"""
+
+
+def build_dataset() -> Dataset:
+    """Two channels with their own mean and deviation; only the shapes are used."""
+    split = Split(np.zeros((1, 4, 4, 2), np.uint8), np.zeros(1, np.int32))
+    return Dataset(
+        name="small",
+        train=split,
+        validation=split,
+        test=split,
+        class_names=("cat", "dog", "größer"),
+        mean=np.array([100, 20], np.float32),
+        std=np.array([50, 4], np.float32),
+        augment=False,
+    )
+
+
+def build_learner():
+    """A learner with parameters and batch statistics that are not the initial ones."""
+    dataset = build_dataset()
+    spec = learners.LearnerSpec(
+        "digits", (3, 4, 5), dataset.image_shape, dataset.num_classes
+    )
+    learner = stateless.StatelessModel(learners.build_model(spec))
+    params, statistics = learner.init(SEED)
+    statistics += tf.random.stateless_uniform(statistics.shape, SEED)
+    return learner, params, statistics
+
+
+class Loaded:
+    """What another process made of the exports, beside what was computed here."""
+
+    def __init__(self, folder):
+        self.inputs, self.expected, self.signatures = {}, {}, {}
+        for name, options in TEACHERS.items():
+            self._export_teacher(folder, name, options)
+        self._export_learner(folder)
+        np.savez(folder / "inputs.npz", **self.inputs)
+        subprocess.run(
+            [sys.executable, "-I", "-c", CHILD, str(folder)],
+            cwd=folder,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            check=True,
+        )
+        self.outputs = dict(np.load(folder / "outputs.npz"))
+        self.found = json.loads((folder / "signatures.json").read_text())
+
+    def _call(self, key, inputs, outputs, shapes):
+        self.inputs |= {f"{key} {name}": value for name, value in inputs.items()}
+        self.expected |= {f"{key} {name}": value for name, value in outputs.items()}
+        self.signatures[key] = shapes
+
+    def _export_teacher(self, folder, name, options):
+        case = problems.build_case(precision="float32", num_steps=T, **options)
+        teacher, hyperparameters = case.problem.teacher, case.problem.hyperparameters
+        for variable in case.problem.variables:  # as if trained
+            variable.assign(variable + 0.1 * tf.math.sin(3.0 + variable))
+        export.export_teacher(folder / name, teacher, hyperparameters)
+
+        values = hyperparameters.values()
+        shapes = [{}, {key: [[T], "float32"] for key in values}]
+        self._call(f"{name} hyperparameters", {}, values, shapes)
+        if name == "real":
+            return
+        images, targets = teacher.batch(2, SEED)
+        self._call(
+            f"{name} batch",
+            {"step": np.int32(2), "seed": SEED},
+            {"images": images, "targets": targets},
+            [
+                {"step": [[], "int32"], "seed": [[2], "int32"]},
+                {"images": [IMAGES, "float32"], "targets": [[B, K], "float32"]},
+            ],
+        )
+        if name.startswith("gtn"):
+            self._call_generator(name, teacher)
+
+    def _call_generator(self, name, teacher):
+        latents = tf.random.stateless_normal([5, Z], SEED)
+        targets = tf.nn.softmax(tf.random.stateless_normal([5, K], SEED + 1))
+        images = teacher.generator([latents, targets])
+        self._call(
+            f"{name} images",
+            {"latents": latents, "targets": targets},
+            {"images": images},
+            [
+                {"latents": [[None, Z], "float32"], "targets": [[None, K], "float32"]},
+                {"images": [[None, *problems.IMAGE_SHAPE], "float32"]},
+            ],
+        )
+
+    def _export_learner(self, folder):
+        dataset = build_dataset()
+        learner, params, statistics = build_learner()
+        model = learner.assign(params, statistics)
+        export.export_learner(folder / "learner", model, dataset)
+        pixels = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 2), np.uint8)
+        x = (pixels - np.float32([100, 20])) / np.float32([50, 4])
+        logits, _ = learner.apply(params, statistics, x, training=False)
+        probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        self._call(
+            "learner serving_default",
+            {"images": pixels.astype(np.float32)},
+            {"logits": logits, "probabilities": probabilities},
+            [
+                {"images": [[None, 4, 4, 2], "float32"]},
+                {
+                    "logits": [[None, K], "float32"],
+                    "probabilities": [[None, K], "float32"],
+                },
+            ],
+        )
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return Loaded(tmp_path_factory.mktemp("exports"))
+
+
+def test_signatures_have_their_names_and_shapes(loaded):
+    assert set(loaded.found) == {
+        *(f"gtn {name}" for name in ("hyperparameters", "batch", "images")),
+        *(f"gtn-none {name}" for name in ("hyperparameters", "batch", "images")),
+        *(f"distillation {name}" for name in ("hyperparameters", "batch")),
+        "real hyperparameters",
+        "learner serving_default",
+    }
+    assert loaded.found == loaded.signatures
+
+
+def test_values_agree_with_this_process(loaded):
+    assert loaded.outputs.keys() == loaded.expected.keys()
+    for key, expected in loaded.expected.items():
+        np.testing.assert_allclose(
+            loaded.outputs[key], expected, rtol=1e-4, atol=1e-5, err_msg=key
+        )
+
+
+def test_values_are_worth_comparing(loaded):
+    """They differ from image to image, and between teachers."""
+    for key, value in loaded.outputs.items():
+        if key.endswith(("images", "logits")):
+            assert np.ptp(value, axis=0).max() > 0.01, key
+    first, second = (
+        loaded.outputs[f"{name} batch images"] for name in ("gtn", "gtn-none")
+    )
+    assert np.abs(first - second).max() > 0.01
+    names = {name for name in loaded.expected if name.startswith("distillation hyper")}
+    parameters = ("learning_rate", "momentum", "beta_2")
+    assert names == {f"distillation hyperparameters {name}" for name in parameters}
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
+    learner, params, statistics = build_learner()
+    model = learner.assign(params, statistics)
+    folder = tmp_path / "learner"
+
+    def save_half(module, path, signatures):
+        os.makedirs(f"{path}/variables")
+        with open(f"{path}/variables/half", "w") as file:
+            file.write("half")
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(tf.saved_model, "save", save_half)
+            export.export_learner(folder, model, build_dataset())
+
+    interrupted()
+    assert not folder.exists()
+    export.export_learner(folder, model, build_dataset())
+    assert [path.name for path in tmp_path.iterdir()] == ["learner"]
+    assert not list(tmp_path.rglob("half"))
+    before = contents(folder)
+    assert folder / "saved_model.pb" in before
+
+    interrupted()
+    assert contents(folder) == before  # the old one stays
+    learner.assign(params + 1, statistics)
+    export.export_learner(folder, model, build_dataset())
+    assert [path.name for path in tmp_path.iterdir()] == ["learner"]
+    assert contents(folder) != before and not list(tmp_path.rglob("half"))
+    images = tf.zeros([1, 4, 4, 2])
+    x = normalise(images, build_dataset().mean, build_dataset().std)
+    expected, _ = learner.apply(params + 1, statistics, x, training=False)
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    np.testing.assert_allclose(serve(images=images)["logits"], expected, rtol=1e-4)

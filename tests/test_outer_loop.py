@@ -1,0 +1,364 @@
+"""The outer step and the loop around it."""
+
+import dataclasses
+import math
+import types
+
+import keras
+import numpy as np
+import problems
+import pytest
+import tensorflow as tf
+
+from gtn_tf import layers, learners, outer_loop
+from gtn_tf.outer_loop import OuterOptimizerSpec, OuterStep, Progress, StepResult
+
+NUM_STEPS = 3
+SPECS = [
+    learners.LearnerSpec("digits", widths, problems.IMAGE_SHAPE, problems.NUM_CLASSES)
+    for widths in ((3, 1, 1), (4, 1, 1), (5, 1, 1))
+]
+ADAM = OuterOptimizerSpec(
+    learning_rate=0.02, final_fraction=0.1, beta_1=0.8, beta_2=0.9, epsilon=0.01
+)
+
+
+def build_dense_model(spec):
+    """A learner that is quickly traced."""
+    images = keras.Input(spec.image_shape)
+    features = layers.dense(spec.widths[0], True, None)(keras.layers.Flatten()(images))
+    logits = layers.dense(spec.num_classes, True, None)(layers.activation()(features))
+    return keras.Model(images, logits)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def dense_learners():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "build_model", build_dense_model)
+        yield
+
+
+def build_step(
+    optimizer=None, clip_norm=0, every=0, outer_loss=problems.outer_loss, **options
+):
+    """An outer step on a few pixels that are learned."""
+    case = problems.build_case(precision="float32", num_steps=NUM_STEPS, every=every)
+    problem = dataclasses.replace(case.problem, outer_loss=outer_loss)
+    optimizer = optimizer or keras.optimizers.SGD(1.0)
+    optimizer.build(problem.variables)
+    return OuterStep(
+        **{"specs": SPECS[:1], "draw": problems.draw, "outer_batch_size": 7} | options,
+        problem=problem,
+        optimizer=optimizer,
+        clip_norm=clip_norm,
+        differentiation=problems.KEPT,
+    )
+
+
+def state_of(step):
+    """All that an outer step may change."""
+    everything = [*step.problem.variables, *step.optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable) for variable in everything]
+
+
+def set_state(step, values):
+    everything = [*step.problem.variables, *step.optimizer.variables]
+    for variable, value in zip(everything, values, strict=True):
+        variable.assign(value)
+
+
+def movement(step, outer_step=0):
+    """What one outer step adds to each variable; it is taken back."""
+    before = state_of(step)
+    result = step(outer_step, seed=0)
+    after = state_of(step)
+    set_state(step, before)
+    num_variables = len(step.problem.variables)
+    moved = [b - a for a, b in zip(before, after, strict=True)]
+    return result, moved[:num_variables]
+
+
+def norm_of(values):
+    return math.sqrt(sum(float(np.sum(np.square(value))) for value in values))
+
+
+def assert_equal(values, expected):
+    for value, reference in zip(values, expected, strict=True):
+        np.testing.assert_array_equal(value, reference)
+
+
+@pytest.fixture(scope="module")
+def plain_step(dense_learners):
+    """SGD with rate 1, not clipped: variables move by minus the gradient."""
+    return build_step()
+
+
+@pytest.fixture(scope="module")
+def adam_step(dense_learners):
+    """Two learners, Adam, and real batches counted as they are traced."""
+    traced = []
+
+    def draw(num_batches, batch_size, seed):
+        traced.append((num_batches, batch_size))
+        return problems.draw(num_batches, batch_size, seed)
+
+    case = problems.build_case(precision="float32", num_steps=NUM_STEPS)
+    optimizer = outer_loop.build_optimizer(ADAM, 100, case.problem.variables)
+    step = OuterStep(case.problem, SPECS[1:], draw, 7, optimizer, 5, problems.KEPT)
+    step.traced = traced
+    return step
+
+
+@pytest.mark.parametrize(
+    "final_fraction, at, factor",
+    [
+        (0.1, 0, 1),
+        (0.1, 25, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2),
+        (0.1, 50, 0.55),
+        (0.1, 100, 0.1),
+        (0.1, 250, 0.1),
+        (0, 100, 0),
+        (1, 0, 1),
+        (1, 60, 1),
+        (1, 100, 1),
+    ],
+)
+def test_learning_rate_follows_a_cosine(final_fraction, at, factor):
+    spec = dataclasses.replace(ADAM, final_fraction=final_fraction)
+    optimizer = outer_loop.build_optimizer(spec, 100, [tf.Variable(0.0)])
+    optimizer.iterations.assign(at)
+    rate = float(optimizer.learning_rate)
+    assert rate == pytest.approx(0.02 * factor, rel=1e-6, abs=1e-9)
+
+
+def test_adam_has_the_values_of_its_spec():
+    variable = tf.Variable([1.0, -2.0])
+    spec = dataclasses.replace(ADAM, final_fraction=1)
+    optimizer = outer_loop.build_optimizer(spec, 100, [variable])
+    expected = variable.numpy()
+    mean = square = np.zeros(2)
+    for count, gradient in enumerate(([0.3, -0.01], [-0.1, 0.02]), start=1):
+        optimizer.apply([tf.constant(gradient)], [variable])
+        mean = 0.8 * mean + 0.2 * np.array(gradient)
+        square = 0.9 * square + 0.1 * np.array(gradient) ** 2
+        rate = 0.02 * math.sqrt(1 - 0.9**count) / (1 - 0.8**count)
+        expected = expected - rate * mean / (np.sqrt(square) + 0.01)
+        np.testing.assert_allclose(variable, expected, rtol=1e-6)
+
+
+def test_variables_move_against_the_gradient_of_the_loss(plain_step):
+    result, moved = movement(plain_step)
+    norm = float(result.gradient_norm)
+    assert norm_of(moved) == pytest.approx(norm, rel=1e-4)
+    before = state_of(plain_step)
+    rate = 1e-2 / norm
+    for variable, step in zip(plain_step.problem.variables, moved, strict=True):
+        variable.assign_add(rate * step)
+    lower = plain_step(0, seed=0)
+    set_state(plain_step, before)
+    fall = float(result.meta_loss - lower.meta_loss)
+    assert fall == pytest.approx(rate * norm**2, rel=0.05)
+    assert float(result.intermediate_loss) == 0
+
+
+@pytest.mark.parametrize("fraction", [0.25, 4])
+def test_gradient_is_clipped_by_its_global_norm(plain_step, fraction):
+    result, moved = movement(plain_step)
+    norm = float(result.gradient_norm)
+    clipped, clipped_moved = movement(build_step(clip_norm=fraction * norm))
+    for value, reference in zip(clipped_moved, moved, strict=True):
+        expected = min(fraction, 1) * reference
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+    assert float(clipped.gradient_norm) == pytest.approx(norm)
+    assert float(clipped.meta_loss) == pytest.approx(float(result.meta_loss))
+
+
+def test_losses_are_means_and_a_zero_gradient_moves_nothing():
+    sizes = []
+
+    def draw(num_batches, batch_size, seed):
+        sizes.append((num_batches, batch_size))
+        return problems.draw(num_batches, batch_size, seed)
+
+    def constant(logits, labels):
+        return 2 + 0 * tf.reduce_sum(logits)
+
+    step = build_step(every=1, outer_loss=constant, draw=draw, outer_batch_size=5)
+    result, moved = movement(step)
+    assert tuple(map(float, result)) == (2, 2, 0)
+    assert norm_of(moved) == 0
+    assert sizes == [(NUM_STEPS, 5)]  # one for each intermediate loss, and the last
+
+
+def test_what_is_not_finite_changes_nothing(adam_step):
+    before = state_of(adam_step)
+    raw_rates, _ = adam_step.problem.hyperparameters.variables
+    raw_rates.assign(tf.fill(raw_rates.shape, 200.0))  # their exponential is infinite
+    broken = state_of(adam_step)
+    result = adam_step(0, seed=0)
+    assert not math.isfinite(result.meta_loss)
+    assert_equal(state_of(adam_step), broken)
+    set_state(adam_step, before)
+    assert math.isfinite(adam_step(0, seed=0).meta_loss)
+    assert np.any(state_of(adam_step)[0] != before[0])
+    set_state(adam_step, before)
+
+
+def test_a_finite_loss_with_a_gradient_that_is_not_changes_nothing():
+    def steep(logits, labels):
+        loss = problems.outer_loss(logits, labels)
+        return loss + tf.sqrt(0 * loss)  # the root's derivative at zero is infinite
+
+    step = build_step(keras.optimizers.Adam(0.1), clip_norm=5, outer_loss=steep)
+    before = state_of(step)
+    result = step(0, seed=0)
+    assert math.isfinite(result.meta_loss)
+    assert not math.isfinite(result.gradient_norm)
+    assert_equal(state_of(step), before)
+
+
+def test_equal_steps_from_equal_states_are_equal_bit_for_bit(adam_step):
+    start = state_of(adam_step)
+    runs = []
+    for _ in range(2):
+        set_state(adam_step, start)
+        results = [tuple(map(float, adam_step(index, seed=3))) for index in range(4)]
+        runs.append((results, state_of(adam_step)))
+    set_state(adam_step, start)
+    (results, end), (results_again, end_again) = runs
+    assert results == results_again
+    assert_equal(end, end_again)
+    assert len(set(results)) == 4
+    other = tuple(map(float, movement(adam_step, outer_step=1)[0]))
+    assert other not in results
+
+
+def test_one_program_for_each_learner_that_is_drawn(adam_step):
+    before = state_of(adam_step)
+    for outer_step in range(20):
+        adam_step(outer_step, seed=0)
+    set_state(adam_step, before)
+    assert adam_step.num_compiled == len(SPECS[1:])
+    assert adam_step.traced == [(1, 7)] * len(SPECS[1:])
+
+
+class Recorded(OuterStep):
+    """Tells which learner it would train."""
+
+    def _compile(self, spec):
+        return lambda seeds: (spec, *map(int, seeds))
+
+
+def test_only_a_drawn_learner_is_compiled():
+    step = Recorded(None, SPECS, None, 7, None, 0, None)
+    assert step.num_compiled == 0
+    drawn = {step(outer_step, 0)[0] for outer_step in range(2)}
+    assert step.num_compiled == len(drawn)
+
+
+def test_learner_depends_on_seed_and_outer_step_only():
+    def drawn(seed, outer_steps):
+        step = Recorded(None, SPECS, None, 7, None, 0, None)
+        return {outer_step: step(outer_step, seed) for outer_step in outer_steps}
+
+    forward = drawn(0, range(60))
+    assert drawn(0, reversed(range(60))) == forward
+    assert drawn(0, [41])[41] == forward[41]
+    specs, others = (
+        [spec for spec, _, _ in drawn(seed, range(60)).values()] for seed in (0, 1)
+    )
+    assert specs != others
+    assert [seeds for _, *seeds in forward.values()] == [[0, n] for n in range(60)]
+    for spec in SPECS:  # 20 expected
+        assert 8 <= specs.count(spec) <= 32
+    assert specs[:30] != specs[30:]
+
+
+class Run:
+    """`train` with steps of ten seconds by its clock, five more after each."""
+
+    def __init__(self, monkeypatch, results=None):
+        self.now, self.called, self.seen = 1000.0, [], []
+        self.results = results or {}
+        clock = types.SimpleNamespace(perf_counter=lambda: self.now)
+        monkeypatch.setattr(outer_loop, "time", clock)
+
+    def step(self, outer_step):
+        self.called.append(outer_step)
+        self.now += 10
+        values = self.results.get(outer_step, (outer_step / 2, 0.25, 3.0))
+        return StepResult(*map(tf.constant, values))
+
+    def on_step(self, progress, result):
+        self.seen.append((progress, result))
+        self.now += 5
+
+    def train(self, start, num_outer_steps, time_limit_seconds):
+        return outer_loop.train(
+            self.step, start, num_outer_steps, time_limit_seconds, self.on_step
+        )
+
+
+def test_all_steps_are_done_and_told(monkeypatch):
+    run = Run(monkeypatch)
+    assert run.train(Progress(0, 0), 3, 0) == Progress(3, 40)
+    assert run.called == [0, 1, 2]
+    assert run.seen == [
+        (Progress(1, 10), StepResult(0.0, 0.25, 3.0)),
+        (Progress(2, 25), StepResult(0.5, 0.25, 3.0)),
+        (Progress(3, 40), StepResult(1.0, 0.25, 3.0)),
+    ]
+    assert all(type(value) is float for _, result in run.seen for value in result)
+
+
+@pytest.mark.parametrize(
+    "start, num_outer_steps, limit, called, end",
+    [
+        (Progress(0, 0), 9, 24, [0, 1], Progress(2, 25)),
+        (Progress(0, 0), 9, 25, [0, 1], Progress(2, 25)),
+        (Progress(0, 0), 9, 26, [0, 1, 2], Progress(3, 40)),
+        (Progress(0, 0), 2, 26, [0, 1], Progress(2, 25)),
+        (Progress(4, 70), 7, 0, [4, 5, 6], Progress(7, 110)),
+        (Progress(4, 70), 7, 90, [4, 5], Progress(6, 95)),
+        (Progress(4, 70), 7, 70, [], Progress(4, 70)),
+        (Progress(4, 70), 4, 0, [], Progress(4, 70)),
+        (Progress(4, 70), 3, 0, [], Progress(4, 70)),
+    ],
+)
+def test_start_and_stop(monkeypatch, start, num_outer_steps, limit, called, end):
+    run = Run(monkeypatch)
+    assert run.train(start, num_outer_steps, limit) == end
+    assert run.called == called
+    assert [progress.outer_step for progress, _ in run.seen] == [n + 1 for n in called]
+
+
+@pytest.mark.parametrize(
+    "loss, norm",
+    [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)],
+)
+def test_divergence_ends_training_and_says_what_to_do(monkeypatch, loss, norm):
+    run = Run(monkeypatch, {2: (loss, 0.0, norm)})
+    with pytest.raises(ArithmeticError) as caught:
+        run.train(Progress(0, 0), 9, 0)
+    assert str(caught.value) == (
+        f"training diverged at outer step 2: meta-loss {loss}, gradient norm {norm}; "
+        "lower --outer_learning_rate or --inner_learning_rate, or set --clip_norm, in "
+        "another --workdir"
+    )
+    assert run.called == [0, 1, 2]
+    assert len(run.seen) == 2
+
+
+def test_a_diverged_step_raises_and_keeps_the_variables(adam_step):
+    before = state_of(adam_step)
+    raw_rates, _ = adam_step.problem.hyperparameters.variables
+    raw_rates.assign(tf.fill(raw_rates.shape, 200.0))
+    broken = state_of(adam_step)
+    with pytest.raises(ArithmeticError, match="outer step 5"):
+        outer_loop.train(
+            lambda outer_step: adam_step(outer_step, 0),
+            *(Progress(5, 0), 9, 0),
+            on_step=lambda progress, result: pytest.fail("told as done"),
+        )
+    assert_equal(state_of(adam_step), broken)
+    set_state(adam_step, before)

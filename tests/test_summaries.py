@@ -1,0 +1,112 @@
+"""What TensorBoard finds in a run's folder."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gtn_tf.inner_optimizers import InnerHyperparameters
+from gtn_tf.outer_loop import Progress, StepResult
+from gtn_tf.summaries import Summaries
+
+GRID = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+
+
+def read(folder):
+    """tag -> [(step, value), ...] of all event files of a folder."""
+    assert len(list(folder.glob("events.out.tfevents.*"))) >= 1
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        tag: [
+            (event.step, tf.make_ndarray(event.tensor_proto))
+            for event in accumulator.Tensors(tag)
+        ]
+        for tag in accumulator.Tags()["tensors"]
+    }
+
+
+def scalars(events):
+    """[(step, value), ...], compared with the precision of float32."""
+    return [(step, pytest.approx(float(value), rel=1e-6)) for step, value in events]
+
+
+def hyperparameters(per_step=True, momentum=0.25, num_steps=3):
+    values = InnerHyperparameters(
+        {"learning_rate": 0.5, "momentum": momentum}, num_steps, per_step
+    )
+    if per_step:
+        values.variables[0].assign(np.log([0.5, 0.2, 0.1])[:num_steps])
+    return values
+
+
+def test_scalars_of_each_step(tmp_path):
+    summaries = Summaries(tmp_path)
+    summaries.step(Progress(1, 0.5), StepResult(2.5, 1.5, 0.25))
+    summaries.step(Progress(2, 1.0), StepResult(2.25, 1.25, 8.0))
+    summaries.validation(Progress(2, 1.0), 0.75, hyperparameters(), GRID)
+    events = read(tmp_path)
+    assert scalars(events["meta_loss"]) == [(1, 2.5), (2, 2.25)]
+    assert scalars(events["intermediate_loss"]) == [(1, 1.5), (2, 1.25)]
+    assert scalars(events["gradient_norm"]) == [(1, 0.25), (2, 8.0)]
+    assert scalars(events["few_step_accuracy/validation"]) == [(2, 0.75)]
+
+
+@pytest.mark.parametrize(
+    "learned, expected",
+    [
+        (
+            hyperparameters(),
+            {
+                "inner_learning_rate/step_001": 0.5,
+                "inner_learning_rate/step_002": 0.2,
+                "inner_learning_rate/step_003": 0.1,
+                "inner_momentum/step_001": 0.25,
+                "inner_momentum/step_002": 0.25,
+                "inner_momentum/step_003": 0.25,
+            },
+        ),
+        (
+            hyperparameters(per_step=False),
+            {"inner_learning_rate/step_001": 0.5, "inner_momentum/step_001": 0.25},
+        ),
+        # What is held at zero is not learned.
+        (
+            hyperparameters(per_step=False, momentum=0),
+            {"inner_learning_rate/step_001": 0.5},
+        ),
+    ],
+)
+def test_learned_rates_and_momenta(tmp_path, learned, expected):
+    Summaries(tmp_path).validation(Progress(7, 1.0), 0.5, learned, GRID)
+    events = read(tmp_path)
+    found = {tag: scalars(events[tag]) for tag in events if tag.startswith("inner_")}
+    assert found == {tag: [(7, value)] for tag, value in expected.items()}
+
+
+def test_curriculum_is_an_image_and_a_file(tmp_path):
+    summaries = Summaries(tmp_path)
+    summaries.validation(Progress(50, 1.0), 0.5, hyperparameters(), GRID)
+    summaries.validation(Progress(1234567, 2.0), 0.5, hyperparameters(), 255 - GRID)
+    paths = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert paths == ["outer_step_000050.png", "outer_step_1234567.png"]
+    for name, expected in zip(paths, (GRID, 255 - GRID), strict=True):
+        content = tf.io.read_file(str(tmp_path / "samples" / name))
+        np.testing.assert_array_equal(tf.io.decode_png(content), expected)
+
+    images = read(tmp_path)["curriculum"]
+    assert [step for step, _ in images] == [50, 1234567]
+    for (_, (width, height, png)), expected in zip(
+        images, (GRID, 255 - GRID), strict=True
+    ):
+        assert (int(width), int(height)) == (9, 6)
+        np.testing.assert_array_equal(tf.io.decode_png(png), expected)
+
+
+def test_a_continued_run_adds_to_the_folder(tmp_path):
+    for step in (1, 2):
+        summaries = Summaries(tmp_path)
+        summaries.step(Progress(step, 0.5), StepResult(float(step), 0.0, 1.0))
+        summaries.validation(Progress(step, 1.0), 0.5, hyperparameters(), GRID)
+    assert scalars(read(tmp_path)["meta_loss"]) == [(1, 1.0), (2, 2.0)]
+    assert len(list((tmp_path / "samples").iterdir())) == 2

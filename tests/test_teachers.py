@@ -1,0 +1,163 @@
+import numpy as np
+import problems
+import pytest
+import tensorflow as tf
+from problems import BATCH_SIZE, IMAGE_SHAPE, LATENT_SIZE, NUM_CLASSES, NUM_STEPS
+
+from gtn_tf import teachers
+
+SEED = tf.constant([1, 2])
+OTHER_SEED = tf.constant([1, 3])
+
+TEACHERS = [
+    ("gtn", "none"),
+    ("gtn", "all_shuffled"),
+    ("gtn", "shuffled_batch"),
+    ("gtn", "full"),
+    ("distillation", "all_shuffled"),
+    ("distillation", "shuffled_batch"),
+    ("distillation", "full"),
+    ("real", "full"),
+]
+
+
+def build(name, curriculum="full"):
+    return problems.build_teacher(
+        problems.CaseSpec(teacher=name, curriculum=curriculum)
+    )
+
+
+def batches(teacher, seed):
+    """x [T, B, H, W, C] and targets [T, B, K] of all steps."""
+    shown = [teacher.batch(step, seed) for step in range(NUM_STEPS)]
+    x, targets = zip(*shown, strict=True)
+    return np.array(x), np.array(targets)
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_batch_is_pure(name, curriculum):
+    teacher = build(name, curriculum)
+    x, targets = batches(teacher, SEED)
+    again, targets_again = batches(teacher, SEED)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(targets, targets_again)
+    rebuilt, _ = batches(build(name, curriculum), SEED)
+    np.testing.assert_array_equal(x, rebuilt)
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_shapes_and_dtypes(name, curriculum):
+    x, targets = build(name, curriculum).batch(3, SEED)
+    assert x.shape == [BATCH_SIZE, *IMAGE_SHAPE]
+    assert targets.shape == [BATCH_SIZE, NUM_CLASSES]
+    assert x.dtype == targets.dtype == tf.float64
+    np.testing.assert_array_equal(np.sort(targets), [[0, 0, 1]] * BATCH_SIZE)
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_batch_is_what_is_planned_and_shown(name, curriculum):
+    teacher = build(name, curriculum)
+    plan = teacher.plan(SEED)
+    assert all(values.shape[0] == NUM_STEPS for values in plan)
+    for step in range(NUM_STEPS):
+        x, targets = teacher.show(teacher.weights(), *(v[step] for v in plan))
+        batch = teacher.batch(step, SEED)
+        np.testing.assert_array_equal(x, batch[0])
+        np.testing.assert_array_equal(targets, batch[1])
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_seed_matters_unless_the_order_is_learned(name, curriculum):
+    teacher = build(name, curriculum)
+    x, _ = batches(teacher, SEED)
+    other, _ = batches(teacher, OTHER_SEED)
+    learned = curriculum == "full" and name != "real"
+    assert np.array_equal(x, other) == learned
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_steps_differ(name, curriculum):
+    x, _ = batches(build(name, curriculum), SEED)
+    for one, next_one in zip(x[:-1], x[1:], strict=True):
+        assert not np.any(np.all(one == next_one, axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("curriculum", ["all_shuffled", "shuffled_batch"])
+def test_shuffled_pixels_keep_their_labels(curriculum):
+    teacher = build("distillation", curriculum)
+    pixels = teacher.pixels.numpy().reshape(-1, *IMAGE_SHAPE)
+    x, targets = batches(teacher, SEED)
+    flat = x.reshape(pixels.shape)
+    index = [int(np.argwhere((pixels == image).all((1, 2, 3)))[0, 0]) for image in flat]
+    assert sorted(index) == list(range(NUM_STEPS * BATCH_SIZE))
+    np.testing.assert_array_equal(
+        targets.reshape(-1, NUM_CLASSES).argmax(-1), np.array(index) % NUM_CLASSES
+    )
+
+
+def test_full_gtn_generates_from_its_latents_in_order():
+    teacher = build("gtn")
+    labels = np.arange(NUM_STEPS * BATCH_SIZE).reshape(NUM_STEPS, BATCH_SIZE) % 3
+    x, targets = teacher.batch(2, SEED)
+    expected_targets = np.eye(3)[labels[2]]
+    np.testing.assert_array_equal(targets, expected_targets)
+    images = teacher.generator([teacher.latents[2], tf.constant(expected_targets)])
+    np.testing.assert_allclose(x, images, rtol=1e-12)
+
+
+def test_drawn_latents_are_unit_gaussian_and_labels_uniform():
+    spec = teachers.TeacherSpec(40, 100, IMAGE_SHAPE, NUM_CLASSES, "none", "float64")
+    teacher = teachers.GTN(spec, build("gtn").generator, seed=0)
+    latents, targets = teacher.plan(SEED)
+    assert latents.shape == [40, 100, LATENT_SIZE]
+    assert abs(np.mean(latents)) < 0.03
+    assert np.std(latents) == pytest.approx(1, rel=0.03)
+    np.testing.assert_allclose(np.mean(targets, axis=(0, 1)), [1 / 3] * 3, atol=0.03)
+    other_latents, other_targets = teacher.plan(OTHER_SEED)
+    assert not np.any(np.isclose(latents, other_latents, rtol=1e-12))
+    assert not np.array_equal(targets, other_targets)
+
+
+def test_what_is_learned():
+    generator = build("gtn").generator
+    num_weights = len(generator.trainable_variables)
+    assert len(build("gtn", "none").variables) == num_weights
+    assert build("gtn", "none").latents is None
+    latents = build("gtn", "full").variables[num_weights:]
+    assert [v.shape for v in latents] == [(NUM_STEPS, BATCH_SIZE, LATENT_SIZE)]
+    (pixels,) = build("distillation").variables
+    assert pixels.shape == [NUM_STEPS, BATCH_SIZE, *IMAGE_SHAPE]
+    assert build("real").variables == []
+
+
+@pytest.mark.parametrize("name", ["gtn", "distillation"])
+def test_variables_are_determined_by_the_seed(name):
+    first, again = build(name), build(name)
+    for one, same in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), same.numpy())
+    spec = first.spec
+    other = (
+        teachers.GTN(spec, first.generator, seed=2)
+        if name == "gtn"
+        else teachers.Distillation(spec, seed=2)
+    )
+    assert not np.any(np.isclose(first.variables[-1], other.variables[-1], rtol=1e-12))
+    assert np.std(first.variables[-1]) == pytest.approx(1, abs=0.2)
+
+
+def test_real_batches_are_normalised():
+    teacher = build("real")
+    images, labels = problems.draw(NUM_STEPS, BATCH_SIZE, SEED)
+    x, targets = teacher.batch(4, SEED)
+    np.testing.assert_allclose(x, images[4].numpy() / 64 - 2)
+    np.testing.assert_array_equal(np.argmax(targets, -1), labels[4])
+
+
+def test_interface_has_no_plan():
+    spec = build("real").spec
+    teacher = teachers.Teacher(spec)
+    assert teacher.weights() == []
+    with pytest.raises(NotImplementedError):
+        teacher.plan(SEED)
+    with pytest.raises(NotImplementedError):
+        teacher.show([])

@@ -1,0 +1,264 @@
+"""A run's folder: never somebody else's, and nothing lost or doubled when continued."""
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import problems
+import pytest
+import tensorflow as tf
+
+from gtn_tf import config, workdirs
+from gtn_tf.config import TrainingConfig
+from gtn_tf.outer_loop import OuterOptimizerSpec, Progress, StepResult, build_optimizer
+
+CONFIG = TrainingConfig(num_inner_steps=12, seed=5)
+
+
+def contents(folder):
+    """Everything below a folder, byte for byte."""
+    return {
+        path.relative_to(folder): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_new_folder_holds_its_flags(tmp_path):
+    folder = tmp_path / "runs" / "new"
+    workdirs.open_workdir(folder, CONFIG)
+    assert [path.name for path in folder.iterdir()] == ["flags.txt"]
+    text = (folder / "flags.txt").read_text()
+    assert TrainingConfig(**config.from_flagfile(text)) == CONFIG
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    workdirs.open_workdir(tmp_path, CONFIG)
+    assert (tmp_path / "flags.txt").read_text() == CONFIG.as_flagfile()
+
+
+def test_the_same_run_goes_on_and_keeps_its_files(tmp_path):
+    workdirs.open_workdir(tmp_path, CONFIG)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-3.index").write_bytes(b"\0\1")
+    before = contents(tmp_path)
+    workdirs.open_workdir(tmp_path, CONFIG)
+    assert contents(tmp_path) == before
+
+
+def test_what_may_change_is_written_down(tmp_path):
+    workdirs.open_workdir(tmp_path, CONFIG)
+    changed = dataclasses.replace(
+        CONFIG, num_outer_steps=7, time_limit_seconds=9.0, data_dir="elsewhere"
+    )
+    workdirs.open_workdir(tmp_path, changed)
+    assert (tmp_path / "flags.txt").read_text() == changed.as_flagfile()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def another_run(folder):
+    workdirs.open_workdir(folder, dataclasses.replace(CONFIG, num_inner_steps=9))
+    (folder / "metrics.csv").write_text("outer_step,seconds\n1,2\n")
+    return folder, [
+        f"--workdir={folder} holds a run of another configuration "
+        "(--num_inner_steps=9 there, 12 now): ",
+        f"--flagfile={folder}/flags.txt",
+        "another --workdir",
+    ]
+
+
+def twice_another_run(folder):
+    other = dataclasses.replace(CONFIG, teacher="real", seed=6, num_outer_steps=9)
+    workdirs.open_workdir(folder, other)
+    return folder, ["(--seed=6 there, 5 now; --teacher=real there, gtn now)"]
+
+
+def an_older_run(folder):
+    text = CONFIG.as_flagfile().replace("--latent_size=64\n", "")
+    (folder / "flags.txt").write_text(text)
+    return folder, ["--latent_size=None there, 64 now"]
+
+
+def other_files(folder):
+    (folder / "thesis.tex").write_text("years of work")
+    return folder, [
+        f"--workdir={folder} is not empty and holds no run (no flags.txt): "
+        "give a new or an empty folder"
+    ]
+
+
+def an_empty_subfolder(folder):
+    (folder / "flags.txt").mkdir()
+    return folder, ["is not empty and holds no run"]
+
+
+def a_file(folder):
+    (folder / "file").write_text("kept")
+    return folder / "file", [
+        f"--workdir={folder / 'file'} cannot be written (",
+        "give a folder that you may write to",
+    ]
+
+
+def below_a_file(folder):
+    (folder / "file").write_text("kept")
+    return folder / "file" / "run", ["cannot be written (Not a directory)"]
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        another_run,
+        twice_another_run,
+        an_older_run,
+        other_files,
+        an_empty_subfolder,
+        a_file,
+        below_a_file,
+    ],
+)
+def test_refused_and_left_as_it_was(tmp_path, prepare):
+    folder, words = prepare(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        workdirs.open_workdir(folder, CONFIG)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_results_are_json_and_replaced_whole(tmp_path):
+    for mean in (0.25, 0.1 + 0.2):
+        results = {"num_outer_steps": 3, "teacher": {"test_accuracy": {"mean": mean}}}
+        workdirs.write_results(tmp_path, results)
+        assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_text_is_replaced_or_stays(tmp_path):
+    path = tmp_path / "flags.txt"
+    workdirs.replace_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        workdirs.replace_text(path, "new, but not whole \ud800")
+    assert path.read_text() == "old"
+    workdirs.replace_text(path, "new")
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["flags.txt"]
+
+
+HEADER = (
+    "outer_step,seconds,meta_loss,intermediate_loss,gradient_norm,validation_accuracy"
+)
+
+
+def write_steps(metrics, first, last, seconds=1.0):
+    for step in range(first, last + 1):
+        result = StepResult(step + 0.123456789, 2.0 * step, 3.0)
+        accuracy = step / 8 if step % 2 == 0 else None
+        metrics.write(Progress(step, seconds * step), result, accuracy)
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert ",".join(header) == HEADER
+    return rows
+
+
+def test_a_row_is_there_as_soon_as_its_step_is_done(tmp_path):
+    metrics = workdirs.Metrics(tmp_path, 0)
+    assert (tmp_path / "metrics.csv").read_text() == f"{HEADER}\n"
+    write_steps(metrics, 1, 2, seconds=1.23456)
+    assert (tmp_path / "metrics.csv").read_text() == (
+        f"{HEADER}\n1,1.235,1.123456789,2.0,3.0,\n2,2.469,2.123456789,4.0,3.0,0.25\n"
+    )
+
+
+@pytest.mark.parametrize("num_done", range(6))
+def test_continued_metrics_have_no_gap_and_no_repeat(tmp_path, num_done):
+    """The checkpoint is of step `num_done`; five rows were written, a sixth torn."""
+    write_steps(workdirs.Metrics(tmp_path, 0), 1, 5)
+    before = rows(tmp_path)
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("6,6.0,0.1")
+    metrics = workdirs.Metrics(tmp_path, num_done)
+    assert rows(tmp_path) == before[:num_done]
+    write_steps(metrics, num_done + 1, 7, seconds=10.0)
+    after = rows(tmp_path)
+    assert [int(row[0]) for row in after] == [1, 2, 3, 4, 5, 6, 7]
+    seconds = [float(row[1]) for row in after]
+    assert seconds == [n if n <= num_done else 10 * n for n in range(1, 8)]
+    assert after[:num_done] == before[:num_done]
+
+
+OUTER = OuterOptimizerSpec(0.1, 0.1, 0.9, 0.999, 1e-8)
+
+
+def variables_and_optimizer(teacher, offset):
+    """A teacher's and two more variables, all moved by `offset`, and their Adam."""
+    case = problems.build_case(
+        teacher=teacher, precision="float32", num_steps=2, initial=None
+    )
+    variables = case.problem.variables
+    for variable in variables:
+        variable.assign(variable + offset)
+    return variables, build_optimizer(OUTER, 100, variables)
+
+
+def one_step(variables, optimizer, factor):
+    gradients = [factor * tf.math.sin(1 + v) for v in variables]
+    optimizer.apply(gradients, variables)
+
+
+def values(variables, optimizer):
+    everything = [*variables, *optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable) for variable in everything]
+
+
+@pytest.mark.parametrize("teacher", ["gtn", "distillation"])
+def test_a_restored_run_goes_on_as_the_saved_one(tmp_path, teacher):
+    saved = variables_and_optimizer(teacher, 0.5)
+    checkpoints = workdirs.Checkpoints(tmp_path, *saved)
+    for factor in (1.0, -0.3):
+        one_step(*saved, factor)
+    checkpoints.save(Progress(2, 12.25))
+    expected = values(*saved)
+    num_slots = len(expected) - len(saved[0])
+    assert num_slots >= 2 * len(saved[0])  # Adam's two moments of each
+
+    restored = variables_and_optimizer(teacher, -0.5)
+    assert np.any(values(*restored)[0] != expected[0])
+    progress = workdirs.Checkpoints(tmp_path, *restored).restore()
+    assert progress == Progress(2, 12.25)
+    for value, reference in zip(values(*restored), expected, strict=True):
+        np.testing.assert_array_equal(value, reference)
+
+    for run in (saved, restored):
+        one_step(*run, 2.0)
+    for value, reference in zip(values(*restored), values(*saved), strict=True):
+        np.testing.assert_array_equal(value, reference)
+    assert np.any(values(*restored)[0] != expected[0])
+
+
+def test_nothing_saved_yet(tmp_path):
+    run = variables_and_optimizer("distillation", 0.0)
+    before = values(*run)
+    assert workdirs.Checkpoints(tmp_path, *run).restore() == Progress(0, 0)
+    for value, reference in zip(values(*run), before, strict=True):
+        np.testing.assert_array_equal(value, reference)
+
+
+def test_the_last_checkpoint_counts(tmp_path):
+    variables, optimizer = variables_and_optimizer("distillation", 0.0)
+    checkpoints = workdirs.Checkpoints(tmp_path, variables, optimizer)
+    for step in (8, 9, 10, 11, 11):
+        variables[0].assign(tf.fill(variables[0].shape, float(step)))
+        checkpoints.save(Progress(step, step / 2))
+    files = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert files == {"ckpt-9.index", "ckpt-10.index", "ckpt-11.index"}
+    variables[0].assign(tf.zeros_like(variables[0]))
+    again = workdirs.Checkpoints(tmp_path, variables, optimizer)
+    assert again.restore() == Progress(11, 5.5)
+    assert np.all(variables[0].numpy() == 11)
