@@ -78,7 +78,7 @@ class TrainingConfig:
         "FAMILY:WIDTHS as in mnist:64-128-256",
     )
     num_learners: int = _field(
-        4, "architectures in the predefined set", low=1, high=10_000
+        2, "architectures in the predefined set", low=1, high=10_000
     )
     weight_norm: bool = _field(True, "in learners and generator (section 2)")
     batch_norm: str = _field(
@@ -132,7 +132,7 @@ class TrainingConfig:
         choices=("auto", "always", "never"),
     )
     num_outer_steps: int = _field(
-        600,
+        500,
         "meta-gradient steps (paper: MNIST 2000, CIFAR-10 1700)",
         low=1,
         high=10**9,

@@ -14,6 +14,7 @@ sees nothing, but a function traced before keeps its gradient operations.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -152,7 +153,7 @@ def train_learner(
 
 
 def _segment(step, outer_batches, weights, carry, inputs, length, differentiation):
-    """A function (carry, inputs of one segment) -> carry, traced before it is used."""
+    """A function (carry, inputs of one segment) -> carry."""
 
     def segment(outer_batches, weights, carry, inputs):
         return inner_loop.unroll(
@@ -162,16 +163,17 @@ def _segment(step, outer_batches, weights, carry, inputs, length, differentiatio
             length,
         )
 
-    def input_spec(values):  # [num_segments, length, B, ...]
-        shape = list(values.shape[1:])
-        if differentiation.recompute and len(shape) > 1:
-            # With every dimension known, grappler rewrites sums into temporary
-            # variables whose names clash between iterations: leave B open.
-            shape[1] = None
-        return tf.TensorSpec(shape, values.dtype)
+    if not differentiation.recompute:
+        return functools.partial(segment, outer_batches, weights)
 
     def spec(values):
         return tf.nest.map_structure(lambda v: tf.TensorSpec(v.shape, v.dtype), values)
+
+    def input_spec(values):  # [num_segments, length, B, ...]
+        # With every dimension known, grappler rewrites sums into temporary variables
+        # whose names clash between iterations of the loop: leave B open.
+        shape = [length, *(None for _ in values.shape[2:3]), *values.shape[3:]]
+        return tf.TensorSpec(shape, values.dtype)
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
         spec(outer_batches),
@@ -179,14 +181,9 @@ def _segment(step, outer_batches, weights, carry, inputs, length, differentiatio
         spec(carry),
         tf.nest.map_structure(input_spec, inputs),
     )
-
-    def call(carry, inputs):
-        arguments = (outer_batches, weights, carry, inputs)
-        if not differentiation.recompute:
-            return traced(*arguments)
-        return _recomputed(traced, arguments)
-
-    return call
+    return lambda carry, inputs: _recomputed(
+        traced, (outer_batches, weights, carry, inputs)
+    )
 
 
 def _recomputed(traced, arguments):

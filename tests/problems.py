@@ -26,8 +26,8 @@ from gtn_tf import (
 )
 
 NUM_STEPS = 5
-BATCH_SIZE = 6
-OUTER_BATCH_SIZE = 7
+BATCH_SIZE = 7  # not a multiple of the classes: labels differ from step to step
+OUTER_BATCH_SIZE = 8
 NUM_CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)
 LATENT_SIZE = 4
