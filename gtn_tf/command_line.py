@@ -38,13 +38,16 @@ def run(config_class: type, command: Callable, arguments: list[str]) -> int:
       arguments: the command line, program name first.
 
     Returns:
-      0; 2 for a user's mistake (ValueError), 1 where training diverged, 130 when
-      interrupted; each with one line on stderr.
+      0, also after --help; 2 for a user's mistake (ValueError), 1 where training
+      diverged, 130 when interrupted; each of these with one line on stderr.
     """
     app.define_help_flags()
     define_flags(config_class)
     try:
-        rest = flags.FLAGS(arguments)[1:]
+        try:
+            rest = flags.FLAGS(arguments)[1:]
+        except SystemExit:  # absl has printed what --help asks for
+            return 0
         if rest:
             raise ValueError(
                 f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"

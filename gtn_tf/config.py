@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import re
 from typing import Any
 
@@ -207,6 +206,8 @@ class TrainingConfig:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
+            if field.type == "float":  # 5 and 5.0 stand for one folder
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
             _check(field, getattr(self, field.name))
         if self.segment_length > self.num_inner_steps:
             raise ValueError(
@@ -217,8 +218,8 @@ class TrainingConfig:
         if self.segment_length > 1 and self.recompute == "never":
             raise ValueError(
                 f"--segment_length={self.segment_length} contradicts "
-                "--recompute=never: "
-                "only what is recomputed has segments; drop one of the two"
+                "--recompute=never: only what is recomputed has segments; drop one of "
+                "the two"
             )
         shuffled = curricula.CURRICULA[self.curriculum].shuffled
         if self.teacher == "real" and shuffled:
@@ -267,7 +268,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         raise ValueError(
             f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
         )
-    if low is not None and not (math.isfinite(value) and low <= value <= high):
+    if low is not None and not low <= value <= high:
         raise ValueError(
             f"--{field.name}={value} is out of range: give a value from {low:g} to "
             f"{high:g} ({field.metadata['help']})"

@@ -107,7 +107,7 @@ def summarise(values: list[float], seed: int) -> dict:
       values: one for each of at least two fresh learners.
     """
     if len(set(values)) == 1:  # every resample is the same: no interval to compute
-        low = high = values[0]
+        mean = low = high = values[0]
     else:
         interval = stats.bootstrap(
             (values,),
@@ -117,6 +117,6 @@ def summarise(values: list[float], seed: int) -> dict:
             method="percentile",
             rng=np.random.default_rng(seed),
         ).confidence_interval
-        low, high = interval.low, interval.high
-    mean = float(np.mean(values))
-    return {"mean": mean, "low": float(low), "high": float(high), "values": values}
+        mean, low, high = np.mean(values), interval.low, interval.high
+    numbers = {"mean": float(mean), "low": float(low), "high": float(high)}
+    return numbers | {"values": values}

@@ -22,7 +22,7 @@ def run(config: TrainingConfig) -> dict:
     dataset = data.load(config.dataset, config.data_dir or None, config.seed)
     assembly.build_learner_specs(config, dataset)
     assembly.build_problem(config, dataset)
-    folder = Path(config.run_folder)
+    folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
     trained = training.meta_train(config, dataset, folder)

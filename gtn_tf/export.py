@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from gtn_tf.data import Dataset, normalise
@@ -57,6 +56,7 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
     """Writes a trained learner that takes raw pixels; normalisation is inside.
 
     serving_default(images [B, H, W, C]) -> logits [B, K], probabilities [B, K]
+    class_names() -> class_names [K]
     """
 
     def serve(images):
@@ -64,11 +64,17 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
         logits = model(x, training=False)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
+    def class_names():
+        return {"class_names": tf.constant(dataset.class_names)}
+
     module = tf.Module()
     module.model = model
-    module.class_names = tf.constant(np.array(dataset.class_names))
     images = tf.TensorSpec([None, *dataset.image_shape], tf.float32, "images")
-    _save(folder, module, {"serving_default": tf.function(serve, [images])})
+    signatures = {
+        "serving_default": tf.function(serve, [images]),
+        "class_names": tf.function(class_names, []),
+    }
+    _save(folder, module, signatures)
 
 
 def _save(folder: Path, module: tf.Module, signatures: dict) -> None:

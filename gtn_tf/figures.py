@@ -10,15 +10,17 @@ from matplotlib.figure import Figure
 from gtn_tf.teachers import Teacher
 
 _MAX_ROWS = 10
+_MAX_COLUMNS = 20
 
 
 def curriculum_grid(teacher: Teacher, class_names: tuple[str, ...]) -> np.ndarray:
-    """What is shown when: one column for each class, one row for each of up to ten
-    evenly spaced inner steps, the first at the top (Figure 2c).
+    """What is shown when: one column for each class (the first twenty), one row for
+    each of up to ten evenly spaced inner steps, the first at the top (Figure 2c).
 
     A class that does not occur in a batch leaves its place empty. Returns a picture
     uint8 [H, W, 3].
     """
+    class_names = class_names[:_MAX_COLUMNS]
     num_steps = teacher.spec.num_inner_steps
     num_rows = min(_MAX_ROWS, num_steps)
     steps = np.linspace(0, num_steps - 1, num_rows).round().astype(int)

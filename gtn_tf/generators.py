@@ -57,7 +57,7 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
 
     def hidden(layer, features):
         features = layers.BatchNorm(dtype=dtype)(layer(features), training=True)
-        return layers.activation()(features)
+        return layers.activation(dtype)(features)
 
     def dense(units):
         return layers.dense(units, spec.weight_norm, product, use_bias=False)

@@ -134,6 +134,6 @@ def convolution(filters: int, weight_norm: bool, dtype, **kwargs):
     )
 
 
-def activation() -> keras.layers.Layer:
+def activation(dtype) -> keras.layers.Layer:
     """LeakyReLU with alpha = 0.1 (A.1)."""
-    return keras.layers.LeakyReLU(negative_slope=0.1)
+    return keras.layers.LeakyReLU(negative_slope=0.1, dtype=dtype)

@@ -66,7 +66,7 @@ def _normalised(spec: LearnerSpec, features):
     _, dtype = layer_dtypes(spec.precision)
     center_only = spec.batch_norm == "center"
     features = layers.BatchNorm(center_only=center_only, dtype=dtype)(features)
-    return layers.activation()(features)
+    return layers.activation(dtype)(features)
 
 
 def _pooled_trunk(spec: LearnerSpec, images):

@@ -40,4 +40,3 @@ class Summaries:
             for name, value in hyperparameters.by_step():
                 tf.summary.scalar(name, value)
             tf.summary.image("curriculum", grid[None])
-        self._writer.flush()

@@ -27,6 +27,9 @@ COLUMNS = (
 )
 
 
+_NEW = "flags.txt.new"  # what a start that was killed at once may leave
+
+
 def open_workdir(folder: Path, config: TrainingConfig) -> None:
     """Makes a run's folder, or checks that it holds a run of this configuration.
 
@@ -38,7 +41,7 @@ def open_workdir(folder: Path, config: TrainingConfig) -> None:
     try:
         if flagfile.is_file():
             _check_same(flagfile, config)
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif folder.is_dir() and {path.name for path in folder.iterdir()} - {_NEW}:
             raise ValueError(
                 f"--workdir={folder} is not empty and holds no run (no flags.txt): "
                 "give a new or an empty folder"
@@ -53,7 +56,13 @@ def open_workdir(folder: Path, config: TrainingConfig) -> None:
 
 
 def _check_same(flagfile: Path, config: TrainingConfig) -> None:
-    there = config_module.from_flagfile(flagfile.read_text())
+    try:
+        there = config_module.from_flagfile(flagfile.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
+            f"{error}): give another --workdir"
+        ) from None
     different = [
         f"--{name}={there.get(name)} there, {value} now"
         for name, value in config.fixed().items()

@@ -284,6 +284,16 @@ def test_folder_stands_for_the_configuration():
     assert len(set(different)) == len(different)
 
 
+def test_a_whole_number_may_stand_for_a_float():
+    whole, written = TrainingConfig(clip_norm=7), TrainingConfig(clip_norm=7.0)
+    assert whole == written and whole.run_folder == written.run_folder
+    assert whole.as_flagfile() == written.as_flagfile()
+
+
+def test_default_folder_is_that_of_no_flags(parse):
+    assert parse().run_folder == TrainingConfig().run_folder
+
+
 def test_folder_names():
     default = TrainingConfig().run_folder
     assert default.startswith("runs/digits-gtn-") and len(default) == 24

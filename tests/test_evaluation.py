@@ -122,11 +122,14 @@ def test_a_good_teacher_gives_a_high_accuracy(case, evaluator):
     prototypes = problems.random_images([3, *problems.IMAGE_SHAPE], 2)
     labels = np.arange(NUM_IMAGES, dtype=np.int32) % 3
     images = tf.gather(prototypes, labels).numpy()
-    _, targets = case.problem.teacher.batch(0, tf.constant([0, 0]))
-    shown = tf.gather(case.problem.normalise(prototypes), tf.argmax(targets, axis=-1))
-    (pixels,) = case.problem.teacher.variables
+    teacher = case.problem.teacher
+    (pixels,) = teacher.variables  # [T, B, H, W, C]
+    taught = [
+        tf.argmax(teacher.batch(step, tf.constant([0, 0]))[1], axis=-1)
+        for step in range(NUM_STEPS)
+    ]
     original = pixels.numpy()
-    pixels.assign(tf.broadcast_to(shown, pixels.shape))  # the same at every step
+    pixels.assign(tf.gather(case.problem.normalise(prototypes), taught))
     right = evaluator.accuracies(Split(images, labels), 8, seed=0)
     wrong = evaluator.accuracies(Split(images, (labels + 1) % 3), 8, seed=0)
     pixels.assign(original)
@@ -162,6 +165,8 @@ def test_interval_depends_on_the_seed_alone():
     assert len(intervals) > 1
 
 
-def test_equal_values_have_no_width():
-    expected = {"mean": 0.25, "low": 0.25, "high": 0.25, "values": [0.25] * 3}
-    assert summarise([0.25] * 3, seed=0) == expected
+@pytest.mark.parametrize("value", [0.25, 0.1, 0.91, 0.947])
+@pytest.mark.parametrize("count", [2, 3, 5, 10])
+def test_equal_values_have_no_width(value, count):
+    expected = {"mean": value, "low": value, "high": value, "values": [value] * count}
+    assert summarise([value] * count, seed=0) == expected

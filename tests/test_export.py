@@ -50,7 +50,9 @@ for path in sorted(path for path in folder.iterdir() if path.is_dir()):
             {n: [spec.shape.as_list(), spec.dtype.name] for n, spec in part.items()}
             for part in (specs, function.structured_outputs)
         ]
-        outputs |= {f"{key} {n}": value.numpy() for n, value in results.items()}
+        for n, value in results.items():
+            is_text = value.dtype == tf.string
+            outputs[f"{key} {n}"] = np.array(value, "S" if is_text else None)
 np.savez(folder / "outputs.npz", **outputs)
 try:
     import gtn_tf
@@ -169,6 +171,9 @@ class Loaded:
                 },
             ],
         )
+        names = [name.encode() for name in dataset.class_names]
+        shapes = [{}, {"class_names": [[K], "string"]}]
+        self._call("learner class_names", {}, {"class_names": names}, shapes)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +188,7 @@ def test_signatures_have_their_names_and_shapes(loaded):
         *(f"distillation {name}" for name in ("hyperparameters", "batch")),
         "real hyperparameters",
         "learner serving_default",
+        "learner class_names",
     }
     assert loaded.found == loaded.signatures
 
@@ -190,6 +196,9 @@ def test_signatures_have_their_names_and_shapes(loaded):
 def test_values_agree_with_this_process(loaded):
     assert loaded.outputs.keys() == loaded.expected.keys()
     for key, expected in loaded.expected.items():
+        if key.endswith("class_names"):
+            assert list(loaded.outputs[key]) == expected
+            continue
         np.testing.assert_allclose(
             loaded.outputs[key], expected, rtol=1e-4, atol=1e-5, err_msg=key
         )

@@ -27,7 +27,9 @@ def build_dense_model(spec):
     """A learner that is quickly traced."""
     images = keras.Input(spec.image_shape)
     features = layers.dense(spec.widths[0], True, None)(keras.layers.Flatten()(images))
-    logits = layers.dense(spec.num_classes, True, None)(layers.activation()(features))
+    logits = layers.dense(spec.num_classes, True, None)(
+        layers.activation("float32")(features)
+    )
     return keras.Model(images, logits)
 
 

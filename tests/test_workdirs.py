@@ -80,6 +80,20 @@ def an_older_run(folder):
     return folder, ["--latent_size=None there, 64 now"]
 
 
+def an_unknown_flag(folder):
+    (folder / "flags.txt").write_text("--seed=5\n--num_steps=3\n")
+    return folder, [
+        f"--workdir={folder} holds no run of this program (in flags.txt: ",
+        "'--num_steps=3' is no flag",
+        "give another --workdir",
+    ]
+
+
+def no_text(folder):
+    (folder / "flags.txt").write_bytes(b"\xff\xfe")
+    return folder, [f"--workdir={folder} holds no run of this program"]
+
+
 def other_files(folder):
     (folder / "thesis.tex").write_text("years of work")
     return folder, [
@@ -112,6 +126,8 @@ def below_a_file(folder):
         another_run,
         twice_another_run,
         an_older_run,
+        an_unknown_flag,
+        no_text,
         other_files,
         an_empty_subfolder,
         a_file,
