@@ -139,7 +139,7 @@ class TrainingConfig:
     )
     time_limit_seconds: float = _field(
         0,
-        "stop training after so many seconds; 0: no limit",
+        "stop each training after so many seconds; 0: no limit",
         low=0,
         high=1e9,
         may_change=True,

@@ -16,6 +16,7 @@ break under a loop, so everything it needs comes as an argument.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
 
@@ -46,24 +47,24 @@ class TeacherSpec:
     dtype: str = "float32"
 
 
-class Teacher:
+class Teacher(abc.ABC):
     """The interface, and what its families share. `variables` are meta-learned."""
-
-    variables: list
 
     def __init__(self, spec: TeacherSpec):
         self.spec = spec
-        self.variables = []
+        self.variables: list[tf.Variable] = []
 
     def weights(self) -> list[tf.Tensor]:
         """What `show` needs beside its inputs, the same at every step."""
         return []
 
+    @abc.abstractmethod
     def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        raise NotImplementedError
+        """What is shown at every step, each [T, ...]."""
 
+    @abc.abstractmethod
     def show(self, weights, *inputs) -> tuple[tf.Tensor, tf.Tensor]:
-        raise NotImplementedError
+        """x [B, H, W, C] and targets [B, K] from one step's part of the plan."""
 
     def batch(self, step, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """x [B, H, W, C] and targets [B, K] of inner step `step`."""
@@ -124,11 +125,10 @@ class GTN(Teacher):
 
     def show(self, weights, latents, targets) -> tuple[tf.Tensor, tf.Tensor]:
         """Images [B, H, W, C] generated from latents [B, Z] and targets [B, K]."""
-        statistics = [v.value for v in self.generator.non_trainable_variables]
+        # Batch norm in the generator uses the batch's own statistics: these are unread.
+        unread = self.generator.non_trainable_variables
         images, _ = self.generator.stateless_call(
-            weights,
-            [tf.zeros(v.shape, v.dtype) for v in statistics],
-            [latents, targets],
+            weights, [tf.zeros(v.shape, v.dtype) for v in unread], [latents, targets]
         )
         return images, targets
 
