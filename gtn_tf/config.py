@@ -131,7 +131,7 @@ class TrainingConfig:
         choices=("auto", "always", "never"),
     )
     num_outer_steps: int = _field(
-        500,
+        300,
         "meta-gradient steps (paper: MNIST 2000, CIFAR-10 1700)",
         low=1,
         high=10**9,

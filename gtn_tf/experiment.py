@@ -20,6 +20,7 @@ def run(config: TrainingConfig) -> dict:
         been written then.
     """
     dataset = data.load(config.dataset, config.data_dir or None, config.seed)
+    assembly.choose_threads(config, dataset)
     assembly.build_learner_specs(config, dataset)
     assembly.build_problem(config, dataset)
     folder = Path(config.run_folder).expanduser()
