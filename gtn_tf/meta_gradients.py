@@ -102,9 +102,10 @@ def train_learner(
 ) -> tuple[InnerState, tf.Tensor]:
     """The learner after T inner steps, and the sum of the intermediate losses."""
     num_steps = problem.hyperparameters.num_inner_steps
+    hyperparameters = problem.hyperparameters.values()
     inputs = (
         tf.range(num_steps),
-        tuple(problem.hyperparameters.values().values()),
+        tuple(hyperparameters[name] for name in problem.optimizer.names),
         problem.teacher.plan(seed),
     )
     weights = problem.teacher.weights()

@@ -87,8 +87,10 @@ class StatelessModel:
 def _initial_value(variable, seed: tf.Tensor, previous: Sequence[tf.Tensor]):
     """One weight's initial value; a gain follows its kernel in `previous`."""
     shape = tuple(variable.shape)
-    if variable.name == "kernel":
-        scale = math.sqrt(2 / math.prod(shape[:-1]))
+    if variable.name.endswith("kernel"):
+        # A unit of a depthwise convolution [h, w, C, multiplier] reads one channel.
+        fan_in_axes = -2 if "depthwise" in variable.path else -1
+        scale = math.sqrt(2 / math.prod(shape[:fan_in_axes]))
         return scale * tf.random.stateless_normal(shape, seed, dtype=variable.dtype)
     if variable.name == "gain":
         kernel = next(p for p in reversed(previous) if len(p.shape) > 1)

@@ -157,21 +157,28 @@ def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
         trained.evaluator.accuracies(hidden.test, 1, 0)
 
 
-def test_another_process_computes_the_same_bits(finished, tmp_path):
-    folder, _ = finished
+def test_two_processes_compute_the_same_bits(tmp_path):
     program = (
         "import sys; from gtn_tf import command_line, config, experiment;"
         "sys.exit(command_line.run(config.TrainingConfig, experiment.run, sys.argv))"
     )
     flags = [flag for flag in SMALL_FLAGS if not flag.startswith("--workdir")]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *flags, f"--workdir={tmp_path / 'run'}"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert_same_values(final_values(tmp_path / "run"), final_values(folder))
-    header, *table = done.stdout.splitlines()[1:]
+    folders = [tmp_path / "one", tmp_path / "other"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *flags, f"--workdir={folder}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in folders
+    ]
+    outputs = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-2000:]
+    assert_same_values(*map(final_values, folders))
+    assert without_seconds(folders[0]) == without_seconds(folders[1])
+    header, *table = outputs[0][0].splitlines()[1:]
     assert [line.split()[0] for line in table] == ["gtn", "real"]
     assert "mean" in header and "95 % interval" in header
 
