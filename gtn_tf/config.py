@@ -12,203 +12,174 @@ import hashlib
 import re
 from typing import Any
 
-from gtn_tf import curricula, inner_loop, inner_optimizers, learners
-
-
-def _field(
-    default: Any,
-    help_text: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    may_change: bool = False,
-):
-    """A field with its flag's help, range (both ends included) or choices.
-
-    `may_change`: a run can be continued with another value of this field.
-    """
-    metadata = {
-        "help": help_text,
-        "choices": choices,
-        "low": low,
-        "high": high,
-        "may_change": may_change,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+from gtn_tf import curricula, fields, inner_loop, inner_optimizers, learners
+from gtn_tf.fields import field
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """All that determines a run. Raises ValueError where values contradict."""
 
-    dataset: str = _field(
+    dataset: str = field(
         "digits",
         "digits, mnist, fashion_mnist, cifar10, or the name of any "
         "tensorflow-datasets image classification set",
     )
-    data_dir: str = _field(
+    data_dir: str = field(
         "",
         "folder with the original files; where it has none, tensorflow-datasets",
         may_change=True,
     )
-    workdir: str = _field(
+    workdir: str = field(
         "",
         "folder of the run; by default runs/DATASET-TEACHER-HASH, where the hash "
         "stands for the configuration",
         may_change=True,
     )
-    seed: int = _field(
+    seed: int = field(
         0, "of data splits, learners, and all sampling", low=0, high=2**31 - 1
     )
-    teacher: str = _field(
+    teacher: str = field(
         "gtn",
         "source of the inner loop's data",
         choices=("gtn", "distillation", "real"),
     )
-    curriculum: str = _field(
+    curriculum: str = field(
         "full",
         "what is learned of the presentation (section 3.2)",
         choices=tuple(curricula.CURRICULA),
     )
-    learner: str = _field(
-        "digits",
+    learner: str = field(
+        "digits:64-128-128",
         f"FAMILY ({', '.join(learners.FAMILIES)}), drawn from the predefined set, or "
         "FAMILY:WIDTHS as in mnist:64-128-256",
     )
-    num_learners: int = _field(
-        2, "architectures in the predefined set", low=1, high=10_000
+    num_learners: int = field(
+        16, "architectures in the predefined set", low=1, high=10_000
     )
-    weight_norm: bool = _field(True, "in learners and generator (section 2)")
-    batch_norm: str = _field(
-        "center",
+    weight_norm: bool = field(True, "in learners and generator (section 2)")
+    batch_norm: str = field(
+        "full",
         "learners' batch norm: full (the paper), or center: subtract the mean only",
         choices=("full", "center"),
     )
-    num_inner_steps: int = _field(
+    num_inner_steps: int = field(
         10, "T (paper: MNIST 32, CIFAR-10 128)", low=1, high=100_000
     )
-    inner_batch_size: int = _field(
+    inner_batch_size: int = field(
         32, "images per inner step (Tables 2, 3: 128)", low=1, high=100_000
     )
-    inner_optimizer: str = _field(
+    inner_optimizer: str = field(
         "sgd",
         "sgd with momentum (Equation 1), or adam",
         choices=tuple(inner_optimizers.INNER_OPTIMIZERS),
     )
-    inner_loss: str = _field(
+    inner_loss: str = field(
         "cross_entropy",
         "loss of the inner loop (section 2)",
         choices=tuple(inner_loop.INNER_LOSSES),
     )
-    inner_learning_rate: float = _field(
+    inner_learning_rate: float = field(
         0.1, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
     )
-    inner_momentum: float = _field(
+    inner_momentum: float = field(
         0.5, "initial value, meta-learned (Tables 2, 3: 0.5)", low=0, high=0.9999
     )
-    inner_hyperparameters: str = _field(
+    inner_hyperparameters: str = field(
         "per_step",
         "one learned value for all inner steps, or one for each",
         choices=("shared", "per_step"),
     )
-    outer_batch_size: int = _field(
-        128,
+    outer_batch_size: int = field(
+        64,
         "real images in the meta-loss (Tables 2, 3: 128, 256)",
         low=1,
         high=1_000_000,
     )
-    intermediate_loss_every: int = _field(
+    intermediate_loss_every: int = field(
         1,
         "add the meta-loss after every so many inner steps; 0: after the last only "
         "(the paper's text)",
         low=0,
         high=100_000,
     )
-    augment: str = _field(
+    augment: str = field(
         "auto",
         "random crops and flips of outer batches; auto: for CIFAR-10 (A.2)",
         choices=("auto", "always", "never"),
     )
-    num_outer_steps: int = _field(
-        300,
+    num_outer_steps: int = field(
+        700,
         "meta-gradient steps (paper: MNIST 2000, CIFAR-10 1700)",
         low=1,
         high=10**9,
         may_change=True,
     )
-    time_limit_seconds: float = _field(
+    time_limit_seconds: float = field(
         0,
         "stop each training after so many seconds; 0: no limit",
         low=0,
         high=1e9,
         may_change=True,
     )
-    outer_learning_rate: float = _field(
-        0.003, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
+    outer_learning_rate: float = field(
+        0.005, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
     )
-    outer_decay: float = _field(
+    outer_decay: float = field(
         0.1,
         "cosine decay to this fraction of the rate; 1: none (the paper's text)",
         low=0,
         high=1,
     )
-    outer_beta_1: float = _field(
-        0.9, "of Adam (Tables 2, 3: 0.9)", low=0, high=0.999999
-    )
-    outer_beta_2: float = _field(
+    outer_beta_1: float = field(0.9, "of Adam (Tables 2, 3: 0.9)", low=0, high=0.999999)
+    outer_beta_2: float = field(
         0.999, "of Adam (Table 2: 0.999, Table 3: 0.9)", low=0, high=0.999999
     )
-    outer_epsilon: float = _field(1e-8, "of Adam (Table 3: 1e-5)", low=1e-16, high=1)
-    clip_norm: float = _field(
+    outer_epsilon: float = field(1e-8, "of Adam (Table 3: 1e-5)", low=1e-16, high=1)
+    clip_norm: float = field(
         5, "global norm of the meta-gradient; 0: not clipped", low=0, high=1e9
     )
-    latent_size: int = _field(
-        64, "numbers in z (Tables 2, 3: 128)", low=1, high=100_000
-    )
-    generator_widths: str = _field(
+    latent_size: int = field(64, "numbers in z (Tables 2, 3: 128)", low=1, high=100_000)
+    generator_widths: str = field(
         "256-64-32",
         "units, channels and filters of the generator's hidden layers "
         "(A.1: 1024-128-64)",
     )
-    generator_output_scale: float = _field(
+    generator_output_scale: float = field(
         2, "factor after the tanh (the paper's text: 1)", low=1e-3, high=1e3
     )
-    recompute: str = _field(
+    recompute: str = field(
         "auto",
         "compute activations again on the way back (Appendix D), keep them, or decide "
         "by their estimated size",
         choices=("auto", "always", "never"),
     )
-    segment_length: int = _field(
+    segment_length: int = field(
         1, "inner steps between kept states when recomputing", low=1, high=100_000
     )
-    precision: str = _field(
+    precision: str = field(
         "float32",
         "bfloat16: convolutions and products only",
         choices=("float32", "bfloat16"),
     )
-    validate_every: int = _field(
-        50,
+    validate_every: int = field(
+        100,
         "outer steps between validations, summaries and image grids",
         low=1,
         high=10**9,
     )
-    checkpoint_every_seconds: float = _field(
+    checkpoint_every_seconds: float = field(
         60, "seconds between checkpoints", low=0, high=1e9, may_change=True
     )
-    compare_with_real: bool = _field(
+    compare_with_real: bool = field(
         True, "meta-train real data's rates as well, for the table", may_change=True
     )
-    num_test_learners: int = _field(
+    num_test_learners: int = field(
         5, "fresh learners in the final table", low=2, high=10_000, may_change=True
     )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if field.type == "float":  # 5 and 5.0 stand for one folder
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
-            _check(field, getattr(self, field.name))
+        fields.check(self)
         if self.segment_length > self.num_inner_steps:
             raise ValueError(
                 f"--segment_length={self.segment_length} is longer than "
@@ -259,20 +230,6 @@ class TrainingConfig:
         """Lines of --name=value from which the run can be repeated."""
         values = dataclasses.asdict(self)
         return "".join(f"--{name}={value}\n" for name, value in values.items())
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    """Refuses a value that is not among its field's choices or in its range."""
-    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
-    if choices is not None and value not in choices:
-        raise ValueError(
-            f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
-        )
-    if low is not None and not low <= value <= high:
-        raise ValueError(
-            f"--{field.name}={value} is out of range: give a value from {low:g} to "
-            f"{high:g} ({field.metadata['help']})"
-        )
 
 
 def from_flagfile(text: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +21,15 @@ _CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
 _NOT_TRAINING = 1  # folded into seeds: no learner that the outer loop has seen
 
 
+class Score(NamedTuple):
+    """How a trained learner does on a split."""
+
+    accuracy: float  # fraction right, 0 to 1
+    loss: float  # mean of the outer loss
+
+
 class Evaluator:
-    """Trains fresh learners with a teacher and measures their accuracy.
+    """Trains fresh learners with a teacher and measures how well they do.
 
     Args:
       problem: the teacher and its inner hyperparameters.
@@ -30,7 +39,7 @@ class Evaluator:
     def __init__(self, problem: MetaProblem, specs: list[learners.LearnerSpec]):
         self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
         self._specs = specs
-        self._compiled: dict[learners.LearnerSpec, tuple] = {}
+        self._compiled: dict[learners.LearnerSpec, _Functions] = {}
 
     def train(self, index: int, seed: int) -> tuple[StatelessModel, InnerState]:
         """The index-th fresh learner of this seed after T steps.
@@ -38,66 +47,138 @@ class Evaluator:
         Its architecture goes through the predefined set in turn; its weights and the
         data order come from (seed, index).
         """
-        learner, train, _ = self._functions(self._specs[index % len(self._specs)])
-        fresh = tf.random.experimental.stateless_fold_in([seed, index], _NOT_TRAINING)
-        return learner, train(fresh)
+        functions = self._functions(index)
+        return functions.learner, functions.train(_fresh_seed(index, seed))
 
-    def accuracy(self, split: Split, index: int, seed: int) -> float:
-        """The fraction of a split that the index-th fresh learner gets right."""
-        _, _, count_correct = self._functions(self._specs[index % len(self._specs)])
+    def score(self, split: Split, index: int, seed: int) -> Score:
+        """The index-th fresh learner on a split, after T steps."""
         _, state = self.train(index, seed)
-        correct = sum(
-            int(
-                count_correct(
-                    state,
-                    tf.constant(split.images[start : start + _CHUNK_SIZE]),
-                    tf.constant(split.labels[start : start + _CHUNK_SIZE]),
-                )
-            )
-            for start in range(0, len(split.labels), _CHUNK_SIZE)
-        )
-        return correct / len(split.labels)
+        return _score(self._functions(index), state, split)
 
     def accuracies(self, split: Split, num_learners: int, seed: int) -> list[float]:
         """Few-step accuracy of each of `num_learners` fresh learners."""
-        return [self.accuracy(split, index, seed) for index in range(num_learners)]
+        return [
+            self.score(split, index, seed).accuracy for index in range(num_learners)
+        ]
 
-    def _functions(self, spec: learners.LearnerSpec) -> tuple:
+    def curve(self, split: Split, index: int, seed: int) -> list[Score]:
+        """The index-th fresh learner on a split, after 1, 2, ... T steps (Fig. 2b)."""
+        functions = self._functions(index)
+        state, plan = functions.begin(_fresh_seed(index, seed))
+        scores = []
+        for step in range(self.problem.hyperparameters.num_inner_steps):
+            state = functions.step(state, plan, tf.constant(step))
+            scores.append(_score(functions, state, split))
+        return scores
+
+    def _functions(self, index: int) -> _Functions:
+        spec = self._specs[index % len(self._specs)]
         if spec not in self._compiled:
-            learner = StatelessModel(learners.build_model(spec))
-            self._compiled[spec] = (learner, *_compile(self.problem, learner))
+            self._compiled[spec] = _Functions(self.problem, spec)
         return self._compiled[spec]
 
 
-def _compile(
-    problem: MetaProblem, learner: StatelessModel
-) -> tuple[Callable, Callable]:
-    """(seed -> trained state), (state, raw images, labels -> number correct)."""
-    keep = Differentiation(recompute=False)
+class _Functions:
+    """What is compiled for one architecture, each when it is first used."""
 
-    def train(seed):
+    def __init__(self, problem: MetaProblem, spec: learners.LearnerSpec):
+        self._problem = problem
+        self.learner = StatelessModel(learners.build_model(spec))
+
+    def _fresh(self, seed):
         state_seed, plan_seed = tf.unstack(tf.random.split(seed, 2), num=2)
-        state = inner_loop.initial_state(learner, problem.optimizer, state_seed)
-        return meta_gradients.train_learner(
-            problem, learner, state, plan_seed, (), keep
-        )[0]
+        optimizer = self._problem.optimizer
+        return inner_loop.initial_state(self.learner, optimizer, state_seed), plan_seed
 
-    def count_correct(state, images, labels):
-        x = problem.normalise(images)
-        logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
-        predicted = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-        return tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
+    @functools.cached_property
+    def train(self) -> Callable:
+        """seed -> trained state."""
 
-    def trace(function, *specs):
-        return tf.function(function, autograph=False).get_concrete_function(*specs)
+        def train(seed):
+            return meta_gradients.train_learner(
+                self._problem,
+                self.learner,
+                *self._fresh(seed),
+                (),
+                Differentiation(recompute=False),
+            )[0]
 
-    traced = trace(train, tf.TensorSpec([2], tf.int32))
-    state = tf.nest.map_structure(
-        lambda value: tf.TensorSpec(value.shape, value.dtype), traced.structured_outputs
-    )
-    images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.uint8)
-    labels = tf.TensorSpec([None], tf.int32)
-    return traced, trace(count_correct, state, images, labels)
+        return _trace(train, _SEED)
+
+    @functools.cached_property
+    def begin(self) -> Callable:
+        """seed -> fresh state, what the teacher will show."""
+
+        def begin(seed):
+            state, plan_seed = self._fresh(seed)
+            return state, self._problem.teacher.plan(plan_seed)
+
+        return _trace(begin, _SEED)
+
+    @functools.cached_property
+    def step(self) -> Callable:
+        """state, plan, t -> state after inner step t."""
+        problem = self._problem
+
+        def step(state, plan, t):
+            values = problem.hyperparameters.values()
+            shown = [stored[t] for stored in plan]
+            return inner_loop.inner_step(
+                self.learner,
+                problem.optimizer,
+                problem.inner_loss,
+                state,
+                problem.teacher.show(problem.teacher.weights(), *shown),
+                tuple(values[name][t] for name in problem.optimizer.names),
+            )
+
+        specs = _specs(self.begin.structured_outputs)
+        return _trace(step, *specs, tf.TensorSpec([], tf.int32))
+
+    @functools.cached_property
+    def measure(self) -> Callable:
+        """state, raw images, labels -> number right, sum of losses."""
+        problem, learner = self._problem, self.learner
+
+        def measure(state, images, labels):
+            x = problem.normalise(images)
+            logits, _ = learner.apply(
+                state.params, state.batch_stats, x, training=False
+            )
+            right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+            loss = problem.outer_loss(logits, labels)
+            count = tf.cast(tf.shape(labels)[0], loss.dtype)
+            return tf.reduce_sum(tf.cast(right, loss.dtype)), loss * count
+
+        images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.uint8)
+        labels = tf.TensorSpec([None], tf.int32)
+        state = _specs(self.begin.structured_outputs)[0]
+        return _trace(measure, state, images, labels)
+
+
+_SEED = tf.TensorSpec([2], tf.int32)
+
+
+def _trace(function: Callable, *specs) -> Callable:
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def _specs(values):
+    return tf.nest.map_structure(lambda v: tf.TensorSpec(v.shape, v.dtype), values)
+
+
+def _fresh_seed(index: int, seed: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in([seed, index], _NOT_TRAINING)
+
+
+def _score(functions: _Functions, state: InnerState, split: Split) -> Score:
+    totals = np.zeros(2)
+    for start in range(0, len(split.labels), _CHUNK_SIZE):
+        chunk = slice(start, start + _CHUNK_SIZE)
+        images, labels = split.images[chunk], split.labels[chunk]
+        measured = functions.measure(state, tf.constant(images), tf.constant(labels))
+        totals += [float(value) for value in measured]
+    return Score(*(float(total) / len(split.labels) for total in totals))
 
 
 def summarise(values: list[float], seed: int) -> dict:

@@ -84,7 +84,7 @@ class _Recorder:
     def _validate(self, progress: Progress) -> float:
         problem = self._evaluator.problem
         validation = self._dataset.validation
-        accuracy = self._evaluator.accuracy(validation, 0, self._config.seed)
+        accuracy = self._evaluator.score(validation, 0, self._config.seed).accuracy
         grid = figures.curriculum_grid(problem.teacher, self._dataset.class_names)
         self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
         return accuracy

@@ -214,11 +214,12 @@ def loss_function(case: Case):
     @tf.function(autograph=False)
     def function(seed, outer_batches):
         state = inner_loop.initial_state(learner, problem.optimizer, seed)
-        trained, intermediate_loss = meta_gradients.train_learner(
+        trained, total = meta_gradients.train_learner(
             problem, learner, state, seed, outer_batches, KEPT
         )
-        score = problem.score(learner, trained, outer_batches, -1)
-        return score + intermediate_loss
+        if problem.scores_every_step:
+            return total
+        return total + problem.score(learner, trained, outer_batches, -1)
 
     return function
 

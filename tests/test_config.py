@@ -72,7 +72,7 @@ OTHER = {
     "learner": "mnist:64-128-256",
     "num_learners": 7,
     "weight_norm": False,
-    "batch_norm": "full",
+    "batch_norm": "center",
     "num_inner_steps": 32,
     "inner_batch_size": 128,
     "inner_optimizer": "adam",

@@ -51,7 +51,9 @@ def test_accuracy_is_that_of_the_trained_learner(
     """Chunks that divide the split, leave a rest, and hold all of it."""
     monkeypatch.setattr(evaluation, "_CHUNK_SIZE", chunk_size)
     expected = np.mean(predicted(case, evaluator, 0, 0) == SPLIT.labels)
-    assert evaluator.accuracy(SPLIT, 0, seed=0) == pytest.approx(expected, abs=1e-12)
+    assert evaluator.score(SPLIT, 0, seed=0).accuracy == pytest.approx(
+        expected, abs=1e-12
+    )
     assert 0 < expected < 1
 
 
@@ -62,7 +64,7 @@ def test_accuracy_counts_each_image_once(case, evaluator, monkeypatch):
     for num_right in (0, 1, 7, NUM_IMAGES):
         labels = np.where(np.arange(NUM_IMAGES) < num_right, right, wrong)
         split = Split(SPLIT.images, labels.astype(np.int32))
-        accuracy = evaluator.accuracy(split, 1, seed=0)
+        accuracy = evaluator.score(split, 1, seed=0).accuracy
         assert accuracy == num_right / NUM_IMAGES
         assert type(accuracy) is float
 
@@ -91,15 +93,50 @@ def test_each_learner_is_fresh_and_its_own(evaluator):
 
 def test_accuracies_are_those_of_the_first_learners(evaluator):
     values = evaluator.accuracies(SPLIT, 5, seed=4)
-    assert values == [evaluator.accuracy(SPLIT, index, seed=4) for index in range(5)]
+    assert values == [
+        evaluator.score(SPLIT, index, seed=4).accuracy for index in range(5)
+    ]
     assert values == evaluator.accuracies(SPLIT, 5, seed=4)
     assert len(set(values)) > 1
     assert all(type(value) is float for value in values)
 
 
+def test_curve_ends_where_training_ends(evaluator):
+    curve = evaluator.curve(SPLIT, 1, seed=3)
+    assert len(curve) == NUM_STEPS
+    assert curve[-1].accuracy == evaluator.score(SPLIT, 1, seed=3).accuracy
+    assert curve[-1].loss == pytest.approx(evaluator.score(SPLIT, 1, 3).loss, rel=1e-5)
+    assert len({score.loss for score in curve}) == NUM_STEPS
+
+
+def test_curve_is_of_the_first_steps(evaluator):
+    """After t steps of T, a learner is as it is after t steps of t."""
+    short = problems.build_case(precision="float32", num_steps=2)
+    teacher, stored = short.problem.teacher, evaluator.problem.teacher
+    teacher.pixels.assign(stored.pixels[:2])
+    hyperparameters = evaluator.problem.hyperparameters.variables
+    for own, longer in zip(
+        short.problem.hyperparameters.variables, hyperparameters, strict=True
+    ):
+        own.assign(longer[:2])
+    expected = Evaluator(short.problem, SPECS).score(SPLIT, 0, seed=5)
+    measured = evaluator.curve(SPLIT, 0, seed=5)[1]
+    assert measured.accuracy == expected.accuracy
+    assert measured.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_loss_is_the_mean_over_images(case, evaluator, monkeypatch):
+    learner, state = evaluator.train(0, 2)
+    x = case.problem.normalise(SPLIT.images)
+    logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
+    expected = float(case.problem.outer_loss(logits, SPLIT.labels))
+    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", 4)
+    assert evaluator.score(SPLIT, 0, seed=2).loss == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_new_evaluator_measures_the_same(case, evaluator):
     again = Evaluator(case.problem, SPECS)
-    assert again.accuracy(SPLIT, 0, seed=7) == evaluator.accuracy(SPLIT, 0, seed=7)
+    assert again.score(SPLIT, 0, seed=7) == evaluator.score(SPLIT, 0, seed=7)
     state, expected = (e.train(0, 7)[1] for e in (again, evaluator))
     np.testing.assert_array_equal(state.params, expected.params)
     np.testing.assert_array_equal(state.batch_stats, expected.batch_stats)

@@ -53,21 +53,33 @@ def test_number_of_params(text, common, options, num_params):
     assert num_statistics == per_unit * sum(spec.widths)
 
 
-@pytest.mark.parametrize("text, common", [case[:2] for case in NUM_PARAMS[:2]])
-def test_pooled_family_halves_its_images_twice(text, common):
+@pytest.mark.parametrize(
+    "text, common, strides, pooling",
+    [
+        ("digits:4-4-4", DIGITS, (2, 2), []),
+        ("mnist_cpu:4-4-4", MNIST, (2, 2), []),
+        ("mnist:4-4-4", MNIST, (1, 1), ["MaxPooling2D"]),
+    ],
+)
+def test_families_with_a_dense_layer_halve_images_twice(text, common, strides, pooling):
     _, model = build(text, common)
     kinds = [type(layer).__name__ for layer in model.layers]
-    block = ["WeightNormConv2D", "MaxPooling2D", "BatchNorm", "LeakyReLU"]
+    block = ["WeightNormConv2D", *pooling, "BatchNorm", "LeakyReLU"]
     assert kinds == [
         "InputLayer",
         *block,
         *block,
         "Flatten",
         "WeightNormDense",
-        *block[2:],
+        *block[-2:],
         "WeightNormDense",
         "Activation",
     ]
+    assert {layer.strides for layer in model.layers if "conv" in layer.name} == {
+        strides
+    }
+    flat = next(layer for layer in model.layers if "flatten" in layer.name)
+    assert flat.output.shape[1] == 4 * (common["image_shape"][0] // 4) ** 2
 
 
 def test_convolutional_family_strides_at_the_second_and_fourth_layer():
@@ -176,8 +188,8 @@ def test_parse_draws_from_the_predefined_set():
 @pytest.mark.parametrize(
     "text, came, allowed",
     [
-        ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10"),
-        ("", "learner family '' is unknown", "digits, mnist, cifar10"),
+        ("vgg", "learner family 'vgg' is unknown", "digits, mnist_cpu, mnist, cifar10"),
+        ("", "learner family '' is unknown", "digits, mnist_cpu, mnist, cifar10"),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
         ("mnist:64-128-256-10", "widths '64-128-256-10'", "as in mnist:64-64-64"),
         ("mnist:64-0-256", "widths '64-0-256'", "takes 3 positive integers"),

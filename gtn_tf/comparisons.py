@@ -1,0 +1,165 @@
+"""Comparisons: variants of one run, several seeds each, in a table and figures.
+
+Each run has its own folder, VARIANT/seed_N, with a `record.json` once it is done: a
+comparison that is started again goes on where it was, also inside a run.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gtn_tf import assembly, data, evaluation, study_figures, training, workdirs
+from gtn_tf.config import TrainingConfig
+from gtn_tf.data import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Variants of one run.
+
+    Attributes:
+      split: "test" for a result; "validation" where a variant is to be chosen.
+      variants: name -> fields that differ from the base run.
+    """
+
+    split: str
+    variants: dict[str, dict[str, Any]]
+
+
+def run(
+    comparison: Comparison, config: TrainingConfig, folder: Path, num_seeds: int
+) -> str:
+    """Runs what has not been run; writes table.md, results.csv and figures.
+
+    Args:
+      config: the base run; its seed gives way to 0, 1, ... num_seeds - 1.
+
+    Returns:
+      The table.
+
+    Raises:
+      ValueError: a run that cannot be, before the first has begun.
+    """
+    runs = [
+        (
+            name,
+            dataclasses.replace(
+                config,
+                **changes,
+                seed=seed,
+                workdir=str(folder / name.replace(" ", "_") / f"seed_{seed}"),
+            ),
+        )
+        for seed in range(num_seeds)
+        for name, changes in comparison.variants.items()
+    ]
+    records = []
+    for name, run_config in runs:
+        records.append(_once(name, run_config, comparison.split))
+        _report(folder, comparison, records)
+    return format_table(comparison, records)
+
+
+def _once(name: str, config: TrainingConfig, split: str) -> dict:
+    """The record of a run, from its folder or from running it."""
+    folder = Path(config.workdir)
+    workdirs.open_workdir(folder, config)
+    path = folder / "record.json"
+    asked = [
+        config.num_outer_steps,
+        config.time_limit_seconds,
+        config.num_test_learners,
+    ]
+    if path.is_file():
+        record = json.loads(path.read_text())
+        if record["asked"] == asked:
+            return record
+    print(f"{name}, seed {config.seed}: {folder}", file=sys.stderr)
+    record = _record(name, config, split) | {"asked": asked}
+    workdirs.replace_text(path, json.dumps(record) + "\n")
+    return record
+
+
+def _record(name: str, config: TrainingConfig, split_name: str) -> dict:
+    """Trains and measures: accuracy of fresh learners, after each inner step too."""
+    dataset = data.load(config.dataset, config.data_dir or None, config.seed)
+    assembly.choose_threads(config, dataset)
+    record = {"variant": name, "seed": config.seed, "diverged": False}
+    try:
+        trained = training.meta_train(config, dataset, Path(config.workdir))
+    except ArithmeticError as error:
+        print(f"{name}, seed {config.seed}: {error}", file=sys.stderr)
+        return record | {"diverged": True}
+    split = getattr(dataset, split_name)
+    curves = [
+        trained.evaluator.curve(split, index, config.seed)
+        for index in range(config.num_test_learners)
+    ]
+    return record | {
+        "num_outer_steps": trained.progress.outer_step,
+        "seconds": trained.progress.seconds,
+        "split": split_name,
+        "accuracy": [curve[-1].accuracy for curve in curves],
+        "loss": [curve[-1].loss for curve in curves],
+        "curve": np.mean([[s.accuracy for s in c] for c in curves], axis=0).tolist(),
+        "held_out": _held_out(config, dataset, trained, split),
+    }
+
+
+def _held_out(config, dataset: Dataset, trained: training.Trained, split) -> list:
+    """Accuracies of architectures that the teacher has not been trained with."""
+    seen = set(assembly.build_learner_specs(config, dataset))
+    family = config.learner.partition(":")[0]
+    unseen = dataclasses.replace(config, learner=family, num_learners=8, seed=2**31 - 1)
+    specs = [s for s in assembly.build_learner_specs(unseen, dataset) if s not in seen]
+    evaluator = evaluation.Evaluator(trained.problem, specs)
+    return evaluator.accuracies(split, config.num_test_learners, config.seed)
+
+
+def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
+    """Table, CSV and figures of the runs so far."""
+    done = [record for record in records if not record["diverged"]]
+    with (folder / "results.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["variant", "seed", "learner", "accuracy", "loss"])
+        for record in done:
+            values = zip(record["accuracy"], record["loss"], strict=True)
+            for index, value in enumerate(values):
+                writer.writerow([record["variant"], record["seed"], index, *value])
+    workdirs.replace_text(folder / "table.md", format_table(comparison, records))
+    study_figures.outer_curves(folder, comparison.variants, done)
+    study_figures.inner_curves(folder, comparison.variants, done)
+
+
+def format_table(comparison: Comparison, records: list[dict]) -> str:
+    """A Markdown table: mean over seeds with its 95 % bootstrap interval."""
+    lines = [
+        f"| variant | {comparison.split} accuracy | 95 % interval "
+        "| other architectures | seeds | diverged | outer steps | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in comparison.variants:
+        runs = [record for record in records if record["variant"] == name]
+        done = [record for record in runs if not record["diverged"]]
+        cells = [name, "", "", "", len(runs), len(runs) - len(done), "", ""]
+        if done:
+            values = [float(np.mean(record["accuracy"])) for record in done]
+            # One seed: the interval is over its fresh learners.
+            if len(values) == 1:
+                values = done[0]["accuracy"]
+            summary = evaluation.summarise(values, 0)
+            cells[1] = f"{summary['mean']:.2%}"
+            cells[2] = f"{summary['low']:.2%} to {summary['high']:.2%}"
+            cells[3] = f"{np.mean([record['held_out'] for record in done]):.2%}"
+            cells[6] = f"{np.mean([record['num_outer_steps'] for record in done]):.0f}"
+            cells[7] = f"{np.mean([record['seconds'] for record in done]):.0f}"
+        if runs:
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"

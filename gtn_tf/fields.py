@@ -1,0 +1,57 @@
+"""Fields of a configuration: each is a flag with a help text and a range."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def field(
+    default: Any,
+    help_text: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    may_change: bool = False,
+) -> Any:
+    """A dataclass field with its flag's help, range (both ends included) or choices.
+
+    `may_change`: a run can be continued with another value of this field.
+    """
+    metadata = {
+        "help": help_text,
+        "choices": choices,
+        "low": low,
+        "high": high,
+        "may_change": may_change,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(instance) -> None:
+    """Refuses a value that is not among its field's choices or in its range.
+
+    Integers given for floats become floats: 5 and 5.0 stand for one configuration.
+
+    Raises:
+      ValueError: naming the flag, the value, and what is allowed.
+    """
+    for field in dataclasses.fields(instance):
+        if field.type == "float":
+            value = float(getattr(instance, field.name))
+            object.__setattr__(instance, field.name, value)
+        _check_value(field, getattr(instance, field.name))
+
+
+def _check_value(field: dataclasses.Field, value: Any) -> None:
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    if choices is not None and value not in choices:
+        raise ValueError(
+            f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
+        )
+    if low is not None and not low <= value <= high:
+        raise ValueError(
+            f"--{field.name}={value} is out of range: give a value from {low:g} to "
+            f"{high:g} ({field.metadata['help']})"
+        )

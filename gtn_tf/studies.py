@@ -1,0 +1,101 @@
+"""Studies: what the paper compares, and what it leaves open.
+
+    bin/study --study=curricula --num_seeds=5 [flags of bin/train]
+
+Each writes a table and figures into its folder, and goes on where it was when it is
+started again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from gtn_tf import comparisons, tuning
+from gtn_tf.comparisons import Comparison
+from gtn_tf.config import TrainingConfig
+from gtn_tf.fields import field
+
+_BASELINES = {
+    "distillation": {"teacher": "distillation"},
+    "real": {"teacher": "real"},
+}
+
+_COMPARISONS = {
+    # Section 3.2, Figure 1c; Figures 2a and 2b.
+    "curricula": Comparison(
+        "test",
+        {
+            "full": {},
+            "shuffled_batch": {"curriculum": "shuffled_batch"},
+            "all_shuffled": {"curriculum": "all_shuffled"},
+            "none": {"curriculum": "none"},
+        }
+        | _BASELINES,
+    ),
+    # Section 3.3, Figure 2.
+    "sources": Comparison("test", {"gtn": {}} | _BASELINES),
+    # What the paper leaves open, one change of the defaults at a time.
+    "recipe": Comparison(
+        "validation",
+        {
+            "defaults": {},
+            "shared rates": {"inner_hyperparameters": "shared"},
+            "last loss only": {"intermediate_loss_every": 0},
+            "every fifth loss": {"intermediate_loss_every": 5},
+            "drawn learners": {"learner": "digits", "num_learners": 4},
+            "center-only batch norm": {"batch_norm": "center"},
+            "no decay": {"outer_decay": 1.0},
+            "no clipping": {"clip_norm": 0.0},
+            "tanh to 1": {"generator_output_scale": 1.0},
+        },
+    ),
+}
+
+
+def _compare(config: StudyConfig, folder: Path) -> str:
+    comparison = _COMPARISONS[config.study]
+    return comparisons.run(comparison, config.base(), folder, config.num_seeds)
+
+
+def _tune(config: StudyConfig, folder: Path) -> str:
+    return tuning.run(config.base(), folder, config.num_trials)
+
+
+# (config, folder) -> the table.
+STUDIES: dict[str, Callable] = dict.fromkeys(_COMPARISONS, _compare) | {
+    "weight_norm": _tune
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig(TrainingConfig):
+    """A study, and the run whose variants it compares."""
+
+    study: str = field("curricula", "what is compared", choices=tuple(STUDIES))
+    num_seeds: int = field(
+        5, "runs of each variant, with seeds 0, 1, ...", low=1, high=1000
+    )
+    num_trials: int = field(
+        20, "of the weight_norm study, with and without each", low=1, high=10_000
+    )
+
+    @property
+    def run_folder(self) -> str:
+        """The workdir, or runs/DATASET-STUDY."""
+        return self.workdir or f"runs/{self.dataset.replace('/', '_')}-{self.study}"
+
+    def base(self) -> TrainingConfig:
+        """The run that is varied."""
+        names = [f.name for f in dataclasses.fields(TrainingConfig)]
+        return TrainingConfig(**{name: getattr(self, name) for name in names})
+
+
+def run(config: StudyConfig) -> None:
+    """Runs what has not been run, and prints the table.
+
+    Raises:
+      ValueError: a run that cannot be, before the first has begun.
+    """
+    print(STUDIES[config.study](config, Path(config.run_folder).expanduser()))

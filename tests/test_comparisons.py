@@ -1,0 +1,128 @@
+"""Variants of one run: what is run, what is kept, what the table says."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from gtn_tf import comparisons, evaluation, training
+from gtn_tf.comparisons import Comparison
+from gtn_tf.config import TrainingConfig
+
+CONFIG = TrainingConfig(
+    learner="digits:4-4-4",
+    num_inner_steps=2,
+    inner_batch_size=10,
+    outer_batch_size=10,
+    generator_widths="8-4-4",
+    latent_size=4,
+    num_outer_steps=2,
+    validate_every=1,
+    num_test_learners=2,
+)
+COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    return folder, comparisons.run(COMPARISON, CONFIG, folder, num_seeds=2)
+
+
+def records(folder):
+    paths = sorted(folder.glob("*/seed_*/record.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_each_variant_runs_once_for_each_seed(finished):
+    folder, table = finished
+    runs = [(record["variant"], record["seed"]) for record in records(folder)]
+    assert runs == [("gtn", 0), ("gtn", 1), ("real data", 0), ("real data", 1)]
+    flags = (folder / "real_data/seed_1/flags.txt").read_text()
+    assert "--teacher=real\n" in flags and "--seed=1\n" in flags
+    assert (folder / "table.md").read_text() == table
+    for name in ("outer_loop.png", "inner_loop.png"):
+        assert (folder / name).is_file()
+
+
+def test_records_hold_what_was_measured(finished):
+    folder, _ = finished
+    for record in records(folder):
+        assert record["split"] == "test" and not record["diverged"]
+        assert record["num_outer_steps"] == 2
+        assert len(record["accuracy"]) == len(record["loss"]) == 2
+        assert len(record["curve"]) == 2
+        assert record["curve"][-1] == pytest.approx(np.mean(record["accuracy"]))
+        assert len(record["held_out"]) == 2
+    with (folder / "results.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 8
+
+
+def test_a_finished_comparison_is_read_not_run(finished, monkeypatch):
+    folder, table = finished
+    monkeypatch.setattr(training, "meta_train", None)
+    assert comparisons.run(COMPARISON, CONFIG, folder, num_seeds=2) == table
+
+
+def test_a_run_with_another_budget_goes_on(finished, monkeypatch):
+    folder, _ = finished
+    longer = dataclasses.replace(CONFIG, num_outer_steps=3)
+    table = comparisons.run(COMPARISON, longer, folder, num_seeds=1)
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    assert [row[7].strip() for row in rows] == ["3", "3"]
+
+
+def test_the_split_is_the_comparisons_own(tmp_path, monkeypatch):
+    """What chooses a variant never reads the test split."""
+    splits = []
+    curve = evaluation.Evaluator.curve
+
+    def spy(self, split, index, seed):
+        splits.append(len(split.labels))
+        return curve(self, split, index, seed)
+
+    monkeypatch.setattr(evaluation.Evaluator, "curve", spy)
+    comparison = Comparison("validation", {"only": {}})
+    comparisons.run(comparison, CONFIG, tmp_path, num_seeds=1)
+    assert splits == [200, 200]  # digits: 200 for validation, 300 for test
+
+
+def test_divergence_is_counted(tmp_path, monkeypatch):
+    def diverge(*_):
+        raise ArithmeticError("training diverged")
+
+    monkeypatch.setattr(training, "meta_train", diverge)
+    table = comparisons.run(COMPARISON, CONFIG, tmp_path, num_seeds=2)
+    assert table.splitlines()[2] == "| gtn |  |  |  | 2 | 2 |  |  |"
+
+
+def test_a_variant_that_cannot_be_stops_before_the_first_run(tmp_path):
+    comparison = Comparison("test", {"good": {}, "bad": {"num_inner_steps": 0}})
+    with pytest.raises(ValueError, match="--num_inner_steps=0 is out of range"):
+        comparisons.run(comparison, CONFIG, tmp_path, num_seeds=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_table_means_over_seeds():
+    def record(seed, accuracy):
+        return {
+            "variant": "gtn",
+            "seed": seed,
+            "diverged": False,
+            "accuracy": accuracy,
+            "held_out": [0.5, 0.25],
+            "num_outer_steps": 7,
+            "seconds": 3.4,
+        }
+
+    runs = [record(0, [0.5, 0.7]), record(1, [0.8, 0.8])]
+    comparison = Comparison("test", {"gtn": {}})
+    row = comparisons.format_table(comparison, runs).splitlines()[2]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells == [
+        *("gtn", "70.00%", "60.00% to 80.00%", "37.50%", "2", "0", "7", "3")
+    ]
+    row = comparisons.format_table(comparison, runs[:1]).splitlines()[2]
+    assert "50.00% to 70.00%" in row  # one seed: over its learners

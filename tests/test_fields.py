@@ -1,0 +1,50 @@
+"""Fields of configurations and their ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gtn_tf import fields
+from gtn_tf.fields import field
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    size: int = field(3, "of it", low=1, high=5)
+    rate: float = field(1, "how fast", low=0, high=2)
+    kind: str = field("a", "which", choices=("a", "b"), may_change=True)
+
+    def __post_init__(self):
+        fields.check(self)
+
+
+def test_values_in_range_are_kept_and_floats_made():
+    assert Config() == Config(3, 1.0, "a")
+    assert type(Config(rate=2).rate) is float
+    assert dataclasses.astuple(Config(1, 0.0, "b")) == (1, 0.0, "b")
+    assert dataclasses.astuple(Config(5, 2.0)) == (5, 2.0, "a")
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"size": 0}, "--size=0 is out of range: give a value from 1 to 5 (of it)"),
+        ({"size": 6}, "--size=6 is out of range: give a value from 1 to 5 (of it)"),
+        (
+            {"rate": 2.5},
+            "--rate=2.5 is out of range: give a value from 0 to 2 (how fast)",
+        ),
+        ({"kind": "c"}, "--kind=c is unknown: give one of a, b"),
+    ],
+)
+def test_others_are_refused_by_name(values, message):
+    with pytest.raises(ValueError) as error:
+        Config(**values)
+    assert str(error.value) == message
+
+
+def test_metadata_says_what_may_change():
+    changing = [f.name for f in dataclasses.fields(Config) if f.metadata["may_change"]]
+    assert changing == ["kind"]

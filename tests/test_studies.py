@@ -1,0 +1,55 @@
+"""Studies by name."""
+
+import dataclasses
+
+import pytest
+
+from gtn_tf import comparisons, studies, tuning
+from gtn_tf.config import TrainingConfig
+from gtn_tf.studies import StudyConfig
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the studies would run."""
+    calls = []
+
+    def record(*arguments):
+        calls.append(arguments)
+        return "the table"
+
+    monkeypatch.setattr(comparisons, "run", record)
+    monkeypatch.setattr(tuning, "run", record)
+    return calls
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
+    config = StudyConfig(
+        study=name, num_seeds=2, num_trials=3, workdir=str(tmp_path), latent_size=7
+    )
+    studies.run(config)
+    assert capsys.readouterr().out == "the table\n"
+    ((*_, base, folder, count),) = calls
+    assert base == TrainingConfig(workdir=str(tmp_path), latent_size=7)
+    assert type(base) is TrainingConfig
+    assert folder == tmp_path
+    assert count == (3 if name == "weight_norm" else 2)
+
+
+@pytest.mark.parametrize("name", [n for n in studies.STUDIES if n != "weight_norm"])
+def test_every_variant_is_a_valid_run_of_its_own(name, calls):
+    studies.run(StudyConfig(study=name))
+    comparison, base, *_ = calls[0]
+    runs = [
+        dataclasses.replace(base, **changes) for changes in comparison.variants.values()
+    ]
+    assert len(set(runs)) == len(runs)
+    assert base in runs
+
+
+def test_names_and_folders():
+    with pytest.raises(ValueError, match="--study=x is unknown: give one of curricula"):
+        StudyConfig(study="x")
+    assert StudyConfig().run_folder == "runs/digits-curricula"
+    assert StudyConfig(workdir="a").run_folder == "a"

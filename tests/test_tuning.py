@@ -1,0 +1,94 @@
+"""The optimization of hyperparameters with and without weight normalisation."""
+
+import json
+import math
+
+import keras_tuner
+import pytest
+
+from gtn_tf import tuning
+from gtn_tf.config import TrainingConfig
+
+CONFIG = TrainingConfig(num_outer_steps=3)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Configurations that were trained, in place of training them."""
+    configs = []
+
+    def loss(config, folder):
+        configs.append(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        diverged = not config.weight_norm and len(configs) % 2
+        value = None if diverged else config.outer_learning_rate + 1
+        (folder / "record.json").write_text(json.dumps({"loss": value}))
+        return math.inf if diverged else value
+
+    monkeypatch.setattr(tuning, "_validation_loss", loss)
+    return configs
+
+
+def test_both_optimizations_run_all_their_trials(trained, tmp_path):
+    table = tuning.run(CONFIG, tmp_path, num_trials=4)
+    assert [config.weight_norm for config in trained] == 4 * [True] + 4 * [False]
+    rates = {config.outer_learning_rate for config in trained[:4]}
+    assert len(rates) == 4
+    assert min(rates) >= 1e-4 and max(rates) <= 0.1
+    assert all(config.num_outer_steps == 3 for config in trained)
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == ["weight norm", "no weight norm"]
+    assert [int(row[2]) for row in rows] == [4, 4]
+    assert [int(row[3]) for row in rows] == [0, 2]
+    best = min(rates) + 1
+    assert rows[0][4].strip() == f"{best:.3f}"
+    assert (tmp_path / "figure_1b.png").is_file()
+    assert (tmp_path / "table.md").read_text() == table
+
+
+def test_a_finished_optimization_is_not_run_again(trained, tmp_path):
+    table = tuning.run(CONFIG, tmp_path, num_trials=2)
+    trained.clear()
+    assert tuning.run(CONFIG, tmp_path, num_trials=2) == table
+    assert not trained
+
+
+def test_suggestions_are_fields_in_their_range():
+    low, high = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+    for space, end in ((low, 0), (high, 1 - 1e-9)):
+        tuning.suggest(space)
+        for parameter in space.space:
+            space.values[parameter.name] = parameter.prob_to_value(end)
+        TrainingConfig(**tuning.suggest(space))
+    assert tuning.suggest(low)["outer_learning_rate"] == pytest.approx(1e-4)
+    assert tuning.suggest(high)["inner_momentum"] == pytest.approx(0.95)
+
+
+def test_a_trial_is_a_training_measured_on_validation_data(tmp_path):
+    config = TrainingConfig(
+        learner="digits:4-4-4",
+        num_inner_steps=2,
+        inner_batch_size=10,
+        outer_batch_size=10,
+        generator_widths="8-4-4",
+        latent_size=4,
+        num_outer_steps=2,
+        num_test_learners=2,
+        workdir=str(tmp_path / "run"),
+    )
+    loss = tuning._validation_loss(config, tmp_path / "run")
+    record = json.loads((tmp_path / "run/record.json").read_text())
+    assert record["loss"] == loss
+    assert 0.5 < loss < 10
+    assert tuning._validation_loss(config, tmp_path / "run") == loss
+
+
+def test_a_diverged_trial_counts_as_infinite(tmp_path, monkeypatch):
+    def diverge(*_):
+        raise ArithmeticError("training diverged at outer step 1")
+
+    monkeypatch.setattr(tuning.training, "meta_train", diverge)
+    config = TrainingConfig(workdir=str(tmp_path / "run"))
+    assert tuning._validation_loss(config, tmp_path / "run") == math.inf
+    record = json.loads((tmp_path / "run/record.json").read_text())
+    assert record == {"loss": None, "accuracy": 0.0}
