@@ -123,10 +123,10 @@ class TrainingConfig:
         may_change=True,
     )
     outer_learning_rate: float = field(
-        0.005, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
+        0.01, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
     )
     outer_decay: float = field(
-        0.1,
+        0.02,
         "cosine decay to this fraction of the rate; 1: none (the paper's text)",
         low=0,
         high=1,
