@@ -46,7 +46,8 @@ class _Tuner(keras_tuner.BayesianOptimization):
             objective=keras_tuner.Objective("validation_loss", "min"),
             max_trials=num_trials,
             seed=config.seed + 1,  # keras-tuner takes 0 for no seed
-            max_consecutive_failed_trials=num_trials,  # divergence is a result here
+            # Divergence is a result here, even if every trial diverges.
+            max_consecutive_failed_trials=num_trials + 1,
             directory=str(folder),
             project_name="tuner",
         )

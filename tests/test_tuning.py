@@ -53,6 +53,19 @@ def test_a_finished_optimization_is_not_run_again(trained, tmp_path):
     assert not trained
 
 
+def test_all_may_diverge(monkeypatch, tmp_path):
+    def diverge(config, folder):
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps({"loss": None}))
+        return math.inf
+
+    monkeypatch.setattr(tuning, "_validation_loss", diverge)
+    table = tuning.run(CONFIG, tmp_path, num_trials=4)
+    assert [line.split("|")[2:4] for line in table.splitlines()[2:]] == 2 * [
+        [" 4 ", " 4 "]
+    ]
+
+
 def test_suggestions_are_fields_in_their_range():
     low, high = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
     for space, end in ((low, 0), (high, 1 - 1e-9)):
