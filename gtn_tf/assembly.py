@@ -159,7 +159,7 @@ def build_outer_step(
 def choose_threads(config: TrainingConfig, dataset: Dataset) -> None:
     """One thread for each operation where operations are tiny.
 
-    Sharing them out costs more than it saves: on digits a step takes 0.6 of the time.
+    Sharing them out costs more than it saves: on digits a step takes 0.7 of the time.
     Independent operations still run side by side. TensorFlow takes the setting only
     before its first operation; in a process that has computed before, nothing changes.
     """

@@ -24,6 +24,7 @@ from gtn_tf import (
     stateless,
     teachers,
 )
+from gtn_tf.config import TrainingConfig
 
 NUM_STEPS = 5
 BATCH_SIZE = 7  # not a multiple of the classes: labels differ from step to step
@@ -32,6 +33,18 @@ NUM_CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)
 LATENT_SIZE = 4
 SEED = (3, 4)
+
+# A whole run on digits, as small as it can be.
+SMALL_RUN = TrainingConfig(
+    learner="digits:4-4-4",
+    num_inner_steps=2,
+    inner_batch_size=10,
+    outer_batch_size=10,
+    generator_widths="8-4-4",
+    latent_size=4,
+    num_outer_steps=2,
+    num_test_learners=2,
+)
 
 KEPT = meta_gradients.Differentiation(recompute=False)
 

@@ -5,23 +5,13 @@ import dataclasses
 import json
 
 import numpy as np
+import problems
 import pytest
 
 from gtn_tf import comparisons, evaluation, training
 from gtn_tf.comparisons import Comparison
-from gtn_tf.config import TrainingConfig
 
-CONFIG = TrainingConfig(
-    learner="digits:4-4-4",
-    num_inner_steps=2,
-    inner_batch_size=10,
-    outer_batch_size=10,
-    generator_widths="8-4-4",
-    latent_size=4,
-    num_outer_steps=2,
-    validate_every=1,
-    num_test_learners=2,
-)
+CONFIG = dataclasses.replace(problems.SMALL_RUN, validate_every=1)
 COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})
 
 

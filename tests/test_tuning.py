@@ -1,9 +1,11 @@
 """The optimization of hyperparameters with and without weight normalisation."""
 
+import dataclasses
 import json
 import math
 
 import keras_tuner
+import problems
 import pytest
 
 from gtn_tf import tuning
@@ -78,17 +80,7 @@ def test_suggestions_are_fields_in_their_range():
 
 
 def test_a_trial_is_a_training_measured_on_validation_data(tmp_path):
-    config = TrainingConfig(
-        learner="digits:4-4-4",
-        num_inner_steps=2,
-        inner_batch_size=10,
-        outer_batch_size=10,
-        generator_widths="8-4-4",
-        latent_size=4,
-        num_outer_steps=2,
-        num_test_learners=2,
-        workdir=str(tmp_path / "run"),
-    )
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path / "run"))
     loss = tuning._validation_loss(config, tmp_path / "run")
     record = json.loads((tmp_path / "run/record.json").read_text())
     assert record["loss"] == loss
