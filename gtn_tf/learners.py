@@ -112,9 +112,6 @@ FAMILIES: dict[str, Family] = {
     "digits": Family(
         ((48, 80), (96, 160), (96, 160)), functools.partial(_dense_trunk, pooled=False)
     ),
-    "mnist_cpu": Family(
-        ((16, 48), (32, 96), (64, 160)), functools.partial(_dense_trunk, pooled=False)
-    ),
     "mnist": Family(
         ((32, 128), (64, 256), (64, 256)), functools.partial(_dense_trunk, pooled=True)
     ),  # A.1

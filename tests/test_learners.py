@@ -57,7 +57,6 @@ def test_number_of_params(text, common, options, num_params):
     "text, common, strides, pooling",
     [
         ("digits:4-4-4", DIGITS, (2, 2), []),
-        ("mnist_cpu:4-4-4", MNIST, (2, 2), []),
         ("mnist:4-4-4", MNIST, (1, 1), ["MaxPooling2D"]),
     ],
 )
@@ -188,8 +187,8 @@ def test_parse_draws_from_the_predefined_set():
 @pytest.mark.parametrize(
     "text, came, allowed",
     [
-        ("vgg", "learner family 'vgg' is unknown", "digits, mnist_cpu, mnist, cifar10"),
-        ("", "learner family '' is unknown", "digits, mnist_cpu, mnist, cifar10"),
+        ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10"),
+        ("", "learner family '' is unknown", "digits, mnist, cifar10"),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
         ("mnist:64-128-256-10", "widths '64-128-256-10'", "as in mnist:64-64-64"),
         ("mnist:64-0-256", "widths '64-0-256'", "takes 3 positive integers"),
