@@ -6,6 +6,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import keras
+import tensorflow as tf
+
+import gtn_tf
 from gtn_tf import assembly, data, evaluation, export, training, workdirs
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
@@ -36,7 +40,7 @@ def run(config: TrainingConfig) -> dict:
         results["real"] = results["teacher"]
     elif config.compare_with_real:
         results["real"] = _compare(config, dataset, folder / "real")
-    _export(config, dataset, trained, folder)
+    export_run(config, dataset, trained, folder)
     workdirs.write_results(folder, results)
     print(format_table(config, results))
     return results
@@ -56,14 +60,30 @@ def _test(config: TrainingConfig, dataset: Dataset, trained: Trained) -> dict:
     return {"test_accuracy": evaluation.summarise(values, config.seed)}
 
 
-def _export(
+def export_run(
     config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
-) -> None:
-    problem = trained.problem
-    export.export_teacher(folder / "teacher", problem.teacher, problem.hyperparameters)
+) -> keras.Model:
+    """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
+    export.export_teacher(
+        folder / "teacher", trained.problem, dataset, _provenance(config, trained)
+    )
     learner, state = trained.evaluator.train(0, config.seed)
     model = learner.assign(state.params, state.batch_stats)
     export.export_learner(folder / "learner", model, dataset)
+    return model
+
+
+def _provenance(config: TrainingConfig, trained: Trained) -> dict:
+    return {
+        "flags": config.fixed(),
+        "num_outer_steps": trained.progress.outer_step,
+        "seconds": trained.progress.seconds,
+        "versions": {
+            "gtn_tf": gtn_tf.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
 
 
 def format_table(config: TrainingConfig, results: dict) -> str:

@@ -1,35 +1,75 @@
-"""SavedModels of a teacher and of a learner, which load without this library."""
+"""A teacher and a learner as files that load without this library."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from gtn_tf import layers
 from gtn_tf.data import Dataset, normalise
-from gtn_tf.inner_optimizers import InnerHyperparameters
+from gtn_tf.meta_gradients import MetaProblem
 from gtn_tf.teachers import GTN, Real, Teacher
 
 
 def export_teacher(
-    folder: Path, teacher: Teacher, hyperparameters: InnerHyperparameters
+    folder: Path, problem: MetaProblem, dataset: Dataset, provenance: dict
 ) -> None:
     """Writes a SavedModel with these signatures; names are those of the outputs.
 
     hyperparameters() -> learning_rate [T], momentum [T], ...
+    preprocess(images [N, H, W, C], raw pixels) -> images [N, H, W, C]
+    description() -> description, JSON: data set, class names, shapes, provenance
     batch(step, seed [2]) -> images [B, H, W, C], targets [B, K]   not for real data
-    images(latents [B, Z], targets [B, K]) -> images [B, H, W, C]  for a GTN
+    images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN
+
+    Args:
+      provenance: how the teacher came about; goes into the description as it is.
     """
+    teacher = problem.teacher
     module = tf.Module()
-    module.state = [teacher.variables, hyperparameters.variables]
-    signatures = {"hyperparameters": tf.function(hyperparameters.values, [])}
+    module.state = [teacher.variables, problem.hyperparameters.variables]
+    signatures = {
+        "hyperparameters": tf.function(problem.hyperparameters.values, []),
+        "preprocess": _preprocess_signature(dataset),
+        "description": _description_signature(teacher, dataset, provenance),
+    }
     if not isinstance(teacher, Real):
         signatures["batch"] = _batch_signature(teacher)
     if isinstance(teacher, GTN):
         signatures["images"] = _images_signature(teacher)
-    _save(folder, module, signatures)
+    save_beside(
+        folder,
+        lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
+    )
+
+
+def _preprocess_signature(dataset: Dataset):
+    def preprocess(images):
+        return {"images": normalise(images, dataset.mean, dataset.std)}
+
+    return tf.function(preprocess, [_raw_images(dataset)])
+
+
+def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict):
+    spec = teacher.spec
+    text = json.dumps(
+        {
+            "dataset": dataset.name,
+            "class_names": list(dataset.class_names),
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+            "image_shape": list(spec.image_shape),
+            "num_inner_steps": spec.num_inner_steps,
+            "inner_batch_size": spec.inner_batch_size,
+        }
+        | provenance
+    )
+    return tf.function(lambda: {"description": tf.constant(text)}, [])
 
 
 def _batch_signature(teacher: Teacher):
@@ -55,7 +95,7 @@ def _images_signature(teacher: GTN):
 def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
     """Writes a trained learner that takes raw pixels; normalisation is inside.
 
-    serving_default(images [B, H, W, C]) -> logits [B, K], probabilities [B, K]
+    serving_default(images [N, H, W, C]) -> logits [N, K], probabilities [N, K]
     class_names() -> class_names [K]
     """
 
@@ -69,18 +109,87 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
 
     module = tf.Module()
     module.model = model
-    images = tf.TensorSpec([None, *dataset.image_shape], tf.float32, "images")
     signatures = {
-        "serving_default": tf.function(serve, [images]),
+        "serving_default": tf.function(serve, [_raw_images(dataset)]),
         "class_names": tf.function(class_names, []),
     }
-    _save(folder, module, signatures)
+    save_beside(
+        folder,
+        lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
+    )
 
 
-def _save(folder: Path, module: tf.Module, signatures: dict) -> None:
-    """Writes beside and renames, so that an interrupted export leaves no half."""
-    beside = folder.with_name(folder.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
-    tf.saved_model.save(module, str(beside), signatures=signatures)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+def _raw_images(dataset: Dataset) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *dataset.image_shape], tf.float32, "images")
+
+
+def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
+    """Writes a trained learner as a .keras file of Keras' own layers, compiled.
+
+    Raw pixels [N, H, W, C] -> logits [N, K]; normalisation is its first layer.
+    """
+    images = keras.Input(dataset.image_shape, name="images")
+    variance = dataset.std.astype("float64") ** 2
+    x = keras.layers.Normalization(mean=dataset.mean, variance=variance)(images)
+    plain = keras.Model(images, plain_model(model)(x), name=model.name)
+    plain.compile(
+        optimizer="sgd",
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    save_beside(path, plain.save)
+
+
+def plain_model(model: keras.Model) -> keras.Model:
+    """The same function as a trained learner of `layers`, of Keras' own layers.
+
+    Normalised weights g V / ||V|| become plain ones.
+    """
+    plain = keras.models.clone_model(model, clone_function=_plain_layer)
+    for source, target in zip(model.layers, plain.layers, strict=True):
+        target.set_weights(_plain_weights(source))
+    return plain
+
+
+_PLAIN = {
+    layers.WeightNormDense: keras.layers.Dense,
+    layers.WeightNormConv2D: keras.layers.Conv2D,
+}
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if isinstance(layer, layers.BatchNorm):
+        return keras.layers.BatchNormalization(
+            momentum=0.0,
+            epsilon=layer.epsilon,
+            scale=not layer.center_only,
+            name=layer.name,
+            dtype=layer.dtype_policy,
+        )
+    return _PLAIN.get(type(layer), type(layer)).from_config(layer.get_config())
+
+
+def _plain_weights(layer: keras.layers.Layer) -> list:
+    if isinstance(layer, layers.BatchNorm):
+        if layer.center_only:  # Keras divides by sqrt(variance + epsilon): make it 1
+            return [layer.beta, layer.mean, 1 - layer.epsilon + 0 * layer.mean]
+        return [layer.gamma, layer.beta, layer.mean, layer.variance]
+    if type(layer) in _PLAIN:
+        return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+    return layer.get_weights()
+
+
+def save_beside(path: Path, save: Callable[[Path], None]) -> None:
+    """save(path) under another name, then renamed: an interruption leaves no half."""
+    beside = path.with_name(f"new_{path.name}")
+    _remove(beside)
+    save(beside)
+    _remove(path)
+    beside.rename(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

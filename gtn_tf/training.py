@@ -29,11 +29,7 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
 
     Only the training and validation splits are read.
     """
-    problem = assembly.build_problem(config, dataset)
-    specs = assembly.build_learner_specs(config, dataset)
-    evaluator = evaluation.Evaluator(problem, specs)
-    step = assembly.build_outer_step(config, dataset, problem, specs)
-    checkpoints = workdirs.Checkpoints(folder, problem.variables, step.optimizer)
+    problem, evaluator, step, checkpoints = _build(config, dataset, folder)
     start = checkpoints.restore()
     with tqdm(
         total=config.num_outer_steps,
@@ -51,6 +47,30 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
         )
     checkpoints.save(progress)
     return Trained(problem, evaluator, progress)
+
+
+def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
+    """The teacher of the folder's last checkpoint, as it is.
+
+    Raises:
+      ValueError: no outer step has been saved.
+    """
+    problem, evaluator, _, checkpoints = _build(config, dataset, folder)
+    progress = checkpoints.restore()
+    if not progress.outer_step:
+        raise ValueError(
+            f"--workdir={folder} holds no checkpoint of an outer step: train with "
+            f"bin/train --flagfile={folder}/flags.txt first"
+        )
+    return Trained(problem, evaluator, progress)
+
+
+def _build(config: TrainingConfig, dataset: Dataset, folder: Path):
+    problem = assembly.build_problem(config, dataset)
+    specs = assembly.build_learner_specs(config, dataset)
+    step = assembly.build_outer_step(config, dataset, problem, specs)
+    checkpoints = workdirs.Checkpoints(folder, problem.variables, step.optimizer)
+    return problem, evaluation.Evaluator(problem, specs), step, checkpoints
 
 
 class _Recorder:

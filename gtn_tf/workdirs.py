@@ -55,14 +55,31 @@ def open_workdir(folder: Path, config: TrainingConfig) -> None:
         ) from None
 
 
-def _check_same(flagfile: Path, config: TrainingConfig) -> None:
+def read_config(folder: Path, data_dir: str = "") -> TrainingConfig:
+    """The configuration of the run in a folder.
+
+    Args:
+      data_dir: in place of the run's own, where given.
+
+    Raises:
+      ValueError: the folder holds no run.
+    """
+    values = _read_flags(folder / "flags.txt") | {"workdir": str(folder)}
+    return TrainingConfig(**values | ({"data_dir": data_dir} if data_dir else {}))
+
+
+def _read_flags(flagfile: Path) -> dict:
     try:
-        there = config_module.from_flagfile(flagfile.read_text())
-    except ValueError as error:
+        return config_module.from_flagfile(flagfile.read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
             f"{error}): give another --workdir"
         ) from None
+
+
+def _check_same(flagfile: Path, config: TrainingConfig) -> None:
+    there = _read_flags(flagfile)
     different = [
         f"--{name}={there.get(name)} there, {value} now"
         for name, value in config.fixed().items()

@@ -23,6 +23,7 @@ TEACHERS = {
 }
 T, B, K, Z = 3, problems.BATCH_SIZE, problems.NUM_CLASSES, problems.LATENT_SIZE
 IMAGES = [B, *problems.IMAGE_SHAPE]
+PIXELS = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 2), np.uint8)
 
 # Loads every SavedModel of a folder, calls every signature with the inputs of that
 # name, and writes down what came out.
@@ -116,11 +117,13 @@ class Loaded:
         teacher, hyperparameters = case.problem.teacher, case.problem.hyperparameters
         for variable in case.problem.variables:  # as if trained
             variable.assign(variable + 0.1 * tf.math.sin(3.0 + variable))
-        export.export_teacher(folder / name, teacher, hyperparameters)
+        provenance = {"flags": {"teacher": name}, "num_outer_steps": 3}
+        export.export_teacher(folder / name, case.problem, build_dataset(), provenance)
 
         values = hyperparameters.values()
         shapes = [{}, {key: [[T], "float32"] for key in values}]
         self._call(f"{name} hyperparameters", {}, values, shapes)
+        self._call_data_set(name)
         if name == "real":
             return
         images, targets = teacher.batch(2, SEED)
@@ -135,6 +138,32 @@ class Loaded:
         )
         if name.startswith("gtn"):
             self._call_generator(name, teacher)
+
+    def _call_data_set(self, name):
+        """What is said of the data set, which is that of the learner."""
+        pixels = PIXELS.astype(np.float32)
+        self._call(
+            f"{name} preprocess",
+            {"images": pixels},
+            {"images": (pixels - np.float32([100, 20])) / np.float32([50, 4])},
+            [
+                {"images": [[None, 4, 4, 2], "float32"]},
+                {"images": [[None, 4, 4, 2], "float32"]},
+            ],
+        )
+        description = {
+            "dataset": "small",
+            "class_names": ["cat", "dog", "größer"],
+            "mean": [100, 20],
+            "std": [50, 4],
+            "image_shape": list(problems.IMAGE_SHAPE),
+            "num_inner_steps": T,
+            "inner_batch_size": B,
+            "flags": {"teacher": name},
+            "num_outer_steps": 3,
+        }
+        shapes = [{}, {"description": [[], "string"]}]
+        self._call(f"{name} description", {}, {"description": description}, shapes)
 
     def _call_generator(self, name, teacher):
         latents = tf.random.stateless_normal([5, Z], SEED)
@@ -155,13 +184,12 @@ class Loaded:
         learner, params, statistics = build_learner()
         model = learner.assign(params, statistics)
         export.export_learner(folder / "learner", model, dataset)
-        pixels = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 2), np.uint8)
-        x = (pixels - np.float32([100, 20])) / np.float32([50, 4])
+        x = (PIXELS - np.float32([100, 20])) / np.float32([50, 4])
         logits, _ = learner.apply(params, statistics, x, training=False)
         probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         self._call(
             "learner serving_default",
-            {"images": pixels.astype(np.float32)},
+            {"images": PIXELS.astype(np.float32)},
             {"logits": logits, "probabilities": probabilities},
             [
                 {"images": [[None, 4, 4, 2], "float32"]},
@@ -182,11 +210,12 @@ def loaded(tmp_path_factory):
 
 
 def test_signatures_have_their_names_and_shapes(loaded):
+    always = ("hyperparameters", "preprocess", "description")
     assert set(loaded.found) == {
-        *(f"gtn {name}" for name in ("hyperparameters", "batch", "images")),
-        *(f"gtn-none {name}" for name in ("hyperparameters", "batch", "images")),
-        *(f"distillation {name}" for name in ("hyperparameters", "batch")),
-        "real hyperparameters",
+        *(f"gtn {name}" for name in (*always, "batch", "images")),
+        *(f"gtn-none {name}" for name in (*always, "batch", "images")),
+        *(f"distillation {name}" for name in (*always, "batch")),
+        *(f"real {name}" for name in always),
         "learner serving_default",
         "learner class_names",
     }
@@ -198,6 +227,9 @@ def test_values_agree_with_this_process(loaded):
     for key, expected in loaded.expected.items():
         if key.endswith("class_names"):
             assert list(loaded.outputs[key]) == expected
+            continue
+        if key.endswith("description description"):
+            assert json.loads(loaded.outputs[key].item()) == expected
             continue
         np.testing.assert_allclose(
             loaded.outputs[key], expected, rtol=1e-4, atol=1e-5, err_msg=key
@@ -257,3 +289,46 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
     expected, _ = learner.apply(params + 1, statistics, x, training=False)
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     np.testing.assert_allclose(serve(images=images)["logits"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_norm": "center"}, {"weight_norm": False}, {"family": "cifar10"}],
+)
+def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(tmp_path, options):
+    dataset = build_dataset()
+    widths = (3, 4, 5, 6, 7) if "family" in options else (3, 4, 5)
+    spec = learners.LearnerSpec(
+        **{"family": "mnist", "widths": widths} | options,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+    )
+    learner = stateless.StatelessModel(learners.build_model(spec))
+    params, statistics = learner.init(SEED)
+    params += 0.1 * tf.random.stateless_normal(params.shape, SEED)
+    statistics += tf.random.stateless_uniform(statistics.shape, SEED)
+    model = learner.assign(params, statistics)
+    export.export_keras(tmp_path / "learner.keras", model, dataset)
+    program = (
+        "import sys; sys.modules['gtn_tf'] = None; import keras, numpy as np;"
+        "model = keras.models.load_model('learner.keras');"
+        "pixels = np.load('pixels.npy');"
+        "np.save('logits.npy', model.predict(pixels, verbose=0));"
+        "labels = np.argmax(np.load('logits.npy'), -1);"
+        "print(model.evaluate(pixels, labels, verbose=0)[1])"
+    )
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    child = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    x = normalise(PIXELS, dataset.mean, dataset.std)
+    expected, _ = learner.apply(params, statistics, x, training=False)
+    logits = np.load(tmp_path / "logits.npy")
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert np.ptp(logits, axis=0).max() > 0.01
+    assert float(child.stdout) == 1

@@ -1,0 +1,105 @@
+"""bin/export: everything of a run in one folder."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+import problems
+import pytest
+import tensorflow_datasets as tfds
+
+import gtn_tf
+from gtn_tf import data, publication, training, workdirs
+from gtn_tf.publication import ExportConfig
+
+
+def train(folder, **changes):
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
+    dataset = data.load("digits", None, config.seed)
+    workdirs.open_workdir(folder, config)
+    return config, dataset, training.meta_train(config, dataset, folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("run") / "run")
+
+
+def test_everything_is_there_and_agrees(run, tmp_path):
+    config, dataset, trained = run
+    output = tmp_path / "deep" / "output"
+    publication.run(ExportConfig(config.workdir, str(output)))
+    assert sorted(path.name for path in output.iterdir()) == [
+        "learner",
+        "learner.keras",
+        "synthetic.npz",
+        "teacher",
+        "tfds",
+    ]
+    teacher = gtn_tf.load_teacher(output)
+    assert teacher.description["flags"] == config.fixed()
+    assert teacher.description["num_outer_steps"] == 2
+    shown = np.load(output / "synthetic.npz")["images"]
+    batches = np.stack([x for x, _ in teacher.dataset(config.seed)])
+    np.testing.assert_allclose(shown, batches, rtol=1e-4, atol=1e-5)
+    assert len(tfds.load("digits_gtn", data_dir=output / "tfds", split="train")) == 20
+    learner = keras.models.load_model(output / "learner.keras")
+    split = dataset.validation
+    accuracy = learner.evaluate(split.images, split.labels, verbose=0)[1]
+    expected = trained.evaluator.score(split, 0, config.seed).accuracy
+    assert accuracy == pytest.approx(expected, abs=0.006)  # one image of 200
+
+
+def test_the_default_output_is_in_the_run_and_can_be_written_again(run):
+    config, _, _ = run
+    for _ in range(2):
+        publication.run(ExportConfig(config.workdir))
+    output = pathlib.Path(config.workdir) / "export"
+    assert gtn_tf.load_teacher(output).num_inner_steps == 2
+
+
+def test_real_data_has_rates_and_a_learner_alone(tmp_path):
+    train(tmp_path / "run", teacher="real")
+    publication.run(ExportConfig(str(tmp_path / "run")))
+    names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
+    assert names == {"teacher", "learner", "learner.keras"}
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def without_checkpoint(folder, config):
+    workdirs.open_workdir(folder / "run", config)
+    return {"workdir": str(folder / "run")}
+
+
+def full_output(folder, config):
+    (folder / "out").mkdir()
+    (folder / "out" / "letter").write_text("dear")
+    return {"workdir": config.workdir, "output": str(folder / "out")}
+
+
+def file_as_output(folder, config):
+    (folder / "out").write_text("dear")
+    return {"workdir": config.workdir, "output": str(folder / "out")}
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda *_: {}, "--workdir is not given"),
+        (lambda folder, _: {"workdir": str(folder)}, "holds no run of this program"),
+        (without_checkpoint, "holds no checkpoint of an outer step"),
+        (full_output, "is not empty and holds no earlier export"),
+        (file_as_output, "is a file: give a folder"),
+    ],
+)
+def test_bad_input_writes_nothing(run, tmp_path, make, message):
+    config, _, _ = run
+    values = make(tmp_path, config)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        publication.run(ExportConfig(**values))
+    assert contents(tmp_path) == before
