@@ -71,6 +71,18 @@ class Evaluator:
             scores.append(_score(functions, state, split))
         return scores
 
+    def probabilities(self, split: Split, index: int, seed: int) -> np.ndarray:
+        """What the index-th fresh learner says of a split after T steps, [N, K]."""
+        learner, state = self.train(index, seed)
+        model = learner.assign(state.params, state.batch_stats)
+        chunks = [
+            tf.nn.softmax(model(self.problem.normalise(images), training=False))
+            for images in np.split(
+                split.images, range(_CHUNK_SIZE, len(split.labels), _CHUNK_SIZE)
+            )
+        ]
+        return np.concatenate(chunks)
+
     def _functions(self, index: int) -> _Functions:
         spec = self._specs[index % len(self._specs)]
         if spec not in self._compiled:

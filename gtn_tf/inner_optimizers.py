@@ -9,6 +9,7 @@ are learned with the teacher ("at no additional cost", section 2).
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -137,6 +138,18 @@ class InnerHyperparameters:
             else:
                 values[name] = tf.zeros(steps, self._dtype)
         return values
+
+    def resized(self, num_inner_steps: int) -> InnerHyperparameters:
+        """The values as they are now for another T; the last step's go on."""
+        other = copy.copy(self)
+        other.num_inner_steps = num_inner_steps
+        other._raw = {}
+        for name, raw in self._raw.items():
+            values = tf.convert_to_tensor(raw)
+            missing = max(0, num_inner_steps - len(values))
+            values = tf.concat([values, tf.repeat(values[-1:], missing)], 0)
+            other._raw[name] = tf.Variable(values[:num_inner_steps], name=name)
+        return other
 
     def by_step(self) -> list[tuple[str, float]]:
         """What is learned, as (name, value): one for all steps or one for each."""

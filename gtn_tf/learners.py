@@ -26,7 +26,8 @@ class LearnerSpec:
       image_shape: (H, W, C).
       num_classes: K.
       weight_norm: W = g V / ||V|| in every dense and convolution layer.
-      batch_norm: "full", or "center": subtract the batch mean only.
+      batch_norm: "full"; "center": subtract the batch mean only; or "moving": Keras'
+        own, evaluated with moving averages.
       precision: "float32", "bfloat16" (products only), or "float64" (for checks).
     """
 
@@ -65,9 +66,11 @@ def layer_dtypes(precision: str) -> tuple[str, str]:
 def _normalised(spec: LearnerSpec, features):
     """Batch norm and LeakyReLU, as they follow every hidden layer."""
     _, dtype = layer_dtypes(spec.precision)
-    center_only = spec.batch_norm == "center"
-    features = layers.BatchNorm(center_only=center_only, dtype=dtype)(features)
-    return layers.activation(dtype)(features)
+    if spec.batch_norm == "moving":
+        norm = keras.layers.BatchNormalization(dtype=dtype)
+    else:
+        norm = layers.BatchNorm(center_only=spec.batch_norm == "center", dtype=dtype)
+    return layers.activation(dtype)(norm(features))
 
 
 def _dense_trunk(spec: LearnerSpec, images, pooled: bool):
@@ -108,6 +111,35 @@ def _convolutional_trunk(spec: LearnerSpec, images):
     return keras.layers.GlobalAveragePooling2D(dtype=dtype)(features)
 
 
+def _fully_connected_trunk(spec: LearnerSpec, images):
+    """A dense layer for each width."""
+    product, dtype = layer_dtypes(spec.precision)
+    features = keras.layers.Flatten(dtype=dtype)(images)
+    for units in spec.widths:
+        layer = layers.dense(units, spec.weight_norm, product, use_bias=False)
+        features = _normalised(spec, layer(features))
+    return features
+
+
+def _residual_trunk(spec: LearnerSpec, images):
+    """For each width a 3x3 convolution with strides of 2 and a block of two more that
+    is added to what it gets (He et al., 2016); then the mean over positions."""
+    product, dtype = layer_dtypes(spec.precision)
+
+    def convolved(features, filters, strides=1):
+        layer = layers.convolution(
+            filters, spec.weight_norm, product, strides=strides, use_bias=False
+        )
+        return _normalised(spec, layer(features))
+
+    features = images
+    for filters in spec.widths:
+        features = convolved(features, filters, strides=2)
+        block = convolved(convolved(features, filters), filters)
+        features = keras.layers.Add(dtype=dtype)([features, block])
+    return keras.layers.GlobalAveragePooling2D(dtype=dtype)(features)
+
+
 FAMILIES: dict[str, Family] = {
     "digits": Family(
         ((48, 80), (96, 160), (96, 160)), functools.partial(_dense_trunk, pooled=False)
@@ -116,6 +148,8 @@ FAMILIES: dict[str, Family] = {
         ((32, 128), (64, 256), (64, 256)), functools.partial(_dense_trunk, pooled=True)
     ),  # A.1
     "cifar10": Family(((32, 128),) + 4 * ((64, 256),), _convolutional_trunk),  # A.2
+    "fully_connected": Family(((64, 256), (64, 256)), _fully_connected_trunk),
+    "residual": Family(((32, 128), (64, 256)), _residual_trunk),
 }
 
 

@@ -43,6 +43,21 @@ def inner_curves(folder: Path, variants: Iterable[str], records: list[dict]) -> 
     _finish(figure, axes, folder / "inner_loop.png")
 
 
+def accuracy_lines(
+    path: Path, x_label: str, lines: dict[str, dict[int, list[float]]]
+) -> None:
+    """Accuracies by a number, mean and range over learners (Figures 2b, 5 and 7).
+
+    Args:
+      lines: name -> number -> accuracies.
+    """
+    figure, axes = _axes(x_label, "accuracy")
+    for name, points in lines.items():
+        values = np.array([points[x] for x in sorted(points)]).T  # [learners, points]
+        _line(axes, np.array(sorted(points)), values, name)
+    _finish(figure, axes, path)
+
+
 def box_plot(path: Path, values: dict[str, list[float]], num_diverged: dict) -> None:
     """The distribution of final validation losses over trials (Figure 1b)."""
     figure, axes = _axes("", "final validation loss")

@@ -17,6 +17,7 @@ break under a loop, so everything it needs comes as an argument.
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -48,7 +49,12 @@ class TeacherSpec:
 
 
 class Teacher(abc.ABC):
-    """The interface, and what its families share. `variables` are meta-learned."""
+    """The interface, and what its families share. `variables` are meta-learned.
+
+    `stores`: latents or pixels for T batches of B, and no others.
+    """
+
+    stores = False
 
     def __init__(self, spec: TeacherSpec):
         self.spec = spec
@@ -70,6 +76,26 @@ class Teacher(abc.ABC):
         """x [B, H, W, C] and targets [B, K] of inner step `step`."""
         inputs = [values[step] for values in self.plan(seed)]
         return self.show(self.weights(), *inputs)
+
+    def resized(self, num_inner_steps: int, inner_batch_size: int) -> Teacher:
+        """The same teacher, asked for another amount of data (Appendix G).
+
+        Raises:
+          ValueError: the teacher stores what it shows, T batches of B.
+        """
+        if self.stores:
+            raise ValueError(
+                f"this teacher stores {self.spec.num_inner_steps} batches of "
+                f"{self.spec.inner_batch_size} images: only --curriculum=none and "
+                "--teacher=real have more"
+            )
+        other = copy.copy(self)
+        other.spec = dataclasses.replace(
+            self.spec,
+            num_inner_steps=num_inner_steps,
+            inner_batch_size=inner_batch_size,
+        )
+        return other
 
     def _ordered(self, stored: tf.Tensor, seed: tf.Tensor):
         """Stored items and their fixed labels in the curriculum's order."""
@@ -99,6 +125,7 @@ class GTN(Teacher):
             shape = (spec.num_inner_steps, spec.inner_batch_size, self.latent_size)
             self.latents = _normal_variable(shape, spec.dtype, seed, "latents")
             self.variables.append(self.latents)
+            self.stores = True
 
     def weights(self) -> list[tf.Tensor]:
         return [
@@ -135,6 +162,8 @@ class GTN(Teacher):
 
 class Distillation(Teacher):
     """Dataset distillation (Wang et al., 2019b): the pixels are the variables."""
+
+    stores = True
 
     def __init__(self, spec: TeacherSpec, seed: int):
         super().__init__(spec)

@@ -35,6 +35,11 @@ NUM_PARAMS = [
     #   3*3*128*128 + 128 + 256 = 147,840, three times
     #   128*10      + 10  + 10  =   1,300
     ("cifar10:64-128-128-128-128", CIFAR10, {}, 520_852),
+    #   64*16 + 16 + 32 = 1,072;  16*8 + 8 + 16 = 152;  8*10 + 10 + 10 = 100
+    ("fully_connected:16-8", DIGITS, {}, 1_324),
+    #   3*3*1*4 + 4 + 8 =  48;  3*3*4*4 + 4 + 8  = 156, twice
+    #   3*3*4*8 + 8 + 16 = 312;  3*3*8*8 + 8 + 16 = 600, twice;  8*10 + 10 + 10 = 100
+    ("residual:4-8", DIGITS, {}, 1_972),
 ]
 
 
@@ -50,7 +55,8 @@ def test_number_of_params(text, common, options, num_params):
     # A mean and, in full batch norm, a variance for every hidden unit.
     per_unit = 1 if spec.batch_norm == "center" else 2
     num_statistics = sum(np.prod(v.shape) for v in model.non_trainable_variables)
-    assert num_statistics == per_unit * sum(spec.widths)
+    layers_per_width = 3 if spec.family == "residual" else 1
+    assert num_statistics == per_unit * layers_per_width * sum(spec.widths)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +193,8 @@ def test_parse_draws_from_the_predefined_set():
 @pytest.mark.parametrize(
     "text, came, allowed",
     [
-        ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10"),
-        ("", "learner family '' is unknown", "digits, mnist, cifar10"),
+        ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10, "),
+        ("", "learner family '' is unknown", "digits, mnist, cifar10, "),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
         ("mnist:64-128-256-10", "widths '64-128-256-10'", "as in mnist:64-64-64"),
         ("mnist:64-0-256", "widths '64-0-256'", "takes 3 positive integers"),

@@ -1,0 +1,83 @@
+"""bin/evaluate: measured rows, a table and figures of a finished run."""
+
+import csv
+import dataclasses
+import pathlib
+
+import problems
+import pytest
+
+from gtn_tf import data, examination, training, workdirs
+from gtn_tf.examination import EvaluationConfig
+from gtn_tf.measures import Row
+
+
+def train(folder, **changes):
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
+    workdirs.open_workdir(folder, config)
+    training.meta_train(config, data.load("digits", None, config.seed), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A GTN without curriculum with its real data, and distillation."""
+    folder = tmp_path_factory.mktemp("runs")
+    gtn = train(folder / "gtn", curriculum="none")
+    train(folder / "gtn" / "real", teacher="real")
+    return gtn, train(folder / "pixels", teacher="distillation")
+
+
+def test_everything_is_written(runs, capsys):
+    gtn, pixels = runs
+    examination.run(
+        EvaluationConfig(
+            gtn, pixels, num_learners=2, num_ensemble=2, split="validation"
+        )
+    )
+    folder = pathlib.Path(gtn) / "evaluation"
+    table = (folder / "table.md").read_text()
+    assert capsys.readouterr().out.strip() == table.strip()
+    for name in ("2b", "7", "5a", "5b"):
+        png = (folder / f"figure_{name}.png").read_bytes()
+        assert png.startswith(b"\x89PNG") and len(png) > 5_000
+    with (folder / "evaluation.csv").open(newline="") as file:
+        rows = [Row(**row) for row in csv.DictReader(file)]
+    assert {row.source for row in rows} == {"gtn", "distillation", "real"}
+    lines = table.splitlines()
+    assert "| architectures | gtn | distillation | real |" in lines
+    (wide,) = [line for line in lines if line.startswith("| twice as wide |")]
+    measured = [
+        float(row.accuracy)
+        for row in rows
+        if (row.source, row.condition) == ("gtn", "twice as wide")
+    ]
+    assert len(measured) == 2
+    assert f"{sum(measured) / 2:.2%} (" in wide and "p = " in wide
+    (doubled,) = [line for line in lines if line.startswith("| 20 |")]
+    cells = [cell.strip() for cell in doubled.split("|")[2:5]]
+    assert cells[0] and not cells[1] and cells[2]  # pixels are stored
+    assert list((folder / "gtn").glob("events.out.tfevents.*"))
+
+
+def other_steps(folder, gtn):
+    return {"workdir": gtn, "compare": train(folder / "other", num_inner_steps=3)}
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda *_: {}, "--workdir is not given"),
+        (lambda folder, _: {"workdir": str(folder)}, "holds no run of this program"),
+        (lambda _, gtn: {"workdir": gtn, "compare": "/nowhere"}, "/nowhere holds no"),
+        (other_steps, "has --num_inner_steps=3 and .*--num_inner_steps=2"),
+        (lambda _, gtn: {"workdir": gtn, "num_learners": 1}, "--num_learners=1 is out"),
+        (lambda _, gtn: {"workdir": gtn, "split": "train"}, "validation, test"),
+    ],
+)
+def test_bad_input_writes_nothing(runs, tmp_path, make, message):
+    gtn, _ = runs
+    before = sorted(pathlib.Path(gtn).rglob("*"))
+    with pytest.raises(ValueError, match=message):
+        examination.run(EvaluationConfig(**make(tmp_path, gtn)))
+    assert sorted(pathlib.Path(gtn).rglob("*")) == before
