@@ -108,7 +108,8 @@ def _setting(config: EvaluationConfig) -> Setting:
                     f"--{name}={getattr(first, name)}: --compare takes runs in which "
                     "they are equal"
                 )
-        name = own.teacher if own.teacher not in sources else path.name
+        names = (own.teacher, f"{own.teacher}, {own.curriculum}", str(path))
+        name = next(name for name in names if name not in sources)
         sources[name] = training.restore(own, dataset, path).problem
     return Setting(
         sources,
