@@ -1,7 +1,10 @@
 """bin/export: everything of a run in one folder."""
 
 import dataclasses
+import os
 import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -49,6 +52,51 @@ def test_everything_is_there_and_agrees(run, tmp_path):
     accuracy = learner.evaluate(split.images, split.labels, verbose=0)[1]
     expected = trained.evaluator.score(split, 0, config.seed).accuracy
     assert accuracy == pytest.approx(expected, abs=0.006)  # one image of 200
+
+
+READER = """
+import sys
+
+sys.modules["gtn_tf"] = None
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+shown = np.load("synthetic.npz", allow_pickle=False)
+builder = tfds.builder_from_directory("tfds/digits_gtn/1.0.0")
+examples = tfds.as_numpy(builder.as_dataset(split="train"))
+images = np.stack([example["image"] for example in examples])
+assert np.array_equal(images, shown["images"].reshape(images.shape))
+teacher = tf.saved_model.load("teacher").signatures
+batch = teacher["batch"](step=tf.constant(1), seed=tf.constant([0, 0]))
+np.testing.assert_allclose(batch["images"], shown["images"][1], rtol=1e-4, atol=1e-5)
+pixels = np.random.default_rng(0).integers(0, 17, (5, 8, 8, 1)).astype("float32")
+serve = tf.saved_model.load("learner").signatures["serving_default"]
+logits = serve(images=tf.constant(pixels))["logits"]
+learner = keras.models.load_model("learner.keras")
+np.testing.assert_allclose(learner(pixels), logits, rtol=1e-3, atol=1e-4)
+"""
+
+
+def test_others_read_it_without_this_library(run, tmp_path):
+    config, _, _ = run
+    publication.run(ExportConfig(config.workdir, str(tmp_path)))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(
+        [sys.executable, "-I", "-c", READER], cwd=tmp_path, env=environment, check=True
+    )
+    tool = "from tensorflow.python.tools.saved_model_cli import main; main()"
+    arguments = ["show", "--dir", str(tmp_path / "teacher"), "--all"]
+    shown = subprocess.run(
+        [sys.executable, "-I", "-c", tool, *arguments],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in ("batch", "images", "hyperparameters", "preprocess", "description"):
+        assert f"signature_def['{name}']" in shown
 
 
 def test_the_default_output_is_in_the_run_and_can_be_written_again(run):
