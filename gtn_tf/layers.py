@@ -121,16 +121,15 @@ def dense(units: int, weight_norm: bool, dtype, **kwargs) -> keras.layers.Layer:
     return layer(units, kernel_initializer="he_normal", dtype=dtype, **kwargs)
 
 
-def convolution(filters: int, weight_norm: bool, dtype, **kwargs):
-    """A 3x3 "same" convolution, weight-normalised or plain, Kaiming normal kernel."""
+def convolution(filters: int, weight_norm: bool, dtype, kernel_size=3, **kwargs):
+    """A "same" convolution, weight-normalised or plain, Kaiming normal kernel."""
     layer = WeightNormConv2D if weight_norm else keras.layers.Conv2D
     return layer(
         filters,
-        3,
-        padding="same",
+        kernel_size,
         kernel_initializer="he_normal",
         dtype=dtype,
-        **kwargs,
+        **{"padding": "same"} | kwargs,
     )
 
 

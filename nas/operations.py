@@ -1,0 +1,122 @@
+"""The eleven operations of a node, as functions from Keras tensor to Keras tensor.
+
+Every operation gives num_filters channels, and an image halved by a stride of 2.
+A convolution is ReLU, convolution without bias, batch norm (Appendix C).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from gtn_tf import layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How layers are built.
+
+    Attributes:
+      weight_norm: W = g V / ||V|| in every convolution and dense layer, and batch
+        norm with the last batch's statistics, as for learners (A.2); otherwise plain
+        weights, and batch norm with moving averages.
+      dtype: of all layers.
+    """
+
+    weight_norm: bool
+    dtype: str = "float32"
+
+    def convolution(self, features, filters: int, kernel_size, strides=1, **kwargs):
+        """Convolution without bias, then batch norm."""
+        layer = layers.convolution(
+            filters,
+            self.weight_norm,
+            self.dtype,
+            kernel_size,
+            strides=strides,
+            use_bias=False,
+            **kwargs,
+        )
+        return self.normalised(layer(features))
+
+    def normalised(self, features):
+        """Batch norm."""
+        if self.weight_norm:
+            return layers.BatchNorm(dtype=self.dtype)(features)
+        norm = keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=self.dtype
+        )
+        return norm(features)
+
+    def relu(self, features):
+        """ReLU."""
+        return keras.layers.ReLU(dtype=self.dtype)(features)
+
+    def dense(self, features, units: int):
+        """A dense layer with bias."""
+        return layers.dense(units, self.weight_norm, self.dtype)(features)
+
+
+def factorized_reduction(features, filters: int, style: Style):
+    """Half the filters from the even pixels, half from the odd, then batch norm."""
+    shifted = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(features)
+    shifted = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), dtype=style.dtype)(shifted)
+    halves = [
+        layers.convolution(
+            num_filters, style.weight_norm, style.dtype, 1, strides=2, use_bias=False
+        )(part)
+        for part, num_filters in (
+            (features, filters // 2),
+            (shifted, filters - filters // 2),
+        )
+    ]
+    return style.normalised(keras.layers.Concatenate(dtype=style.dtype)(halves))
+
+
+def _identity(features, filters, stride, style):
+    if stride == 1:
+        return features
+    return factorized_reduction(features, filters, style)
+
+
+def _convolution(*kernel_sizes) -> Callable:
+    """ReLU, convolution, batch norm for each; of a pair each strides along its own."""
+
+    def apply(features, filters, stride, style):
+        for kernel_size in kernel_sizes:
+            along = tuple(
+                stride if side > 1 or len(kernel_sizes) == 1 else 1
+                for side in kernel_size
+            )
+            features = style.convolution(
+                style.relu(features), filters, kernel_size, along
+            )
+        return features
+
+    return apply
+
+
+def _pooling(layer: type, size: int) -> Callable:
+    def apply(features, filters, stride, style):
+        del filters
+        return layer(size, stride, padding="same", dtype=style.dtype)(features)
+
+    return apply
+
+
+# Number in NAO's encoding -> (features, filters, stride, style) -> features.
+OPERATIONS: dict[int, Callable] = {
+    5: _identity,
+    6: _convolution((1, 1)),
+    7: _convolution((3, 3)),
+    8: _convolution((1, 3), (3, 1)),
+    9: _convolution((1, 7), (7, 1)),
+    10: _pooling(keras.layers.MaxPooling2D, 2),
+    11: _pooling(keras.layers.MaxPooling2D, 3),
+    12: _pooling(keras.layers.MaxPooling2D, 5),
+    13: _pooling(keras.layers.AveragePooling2D, 2),
+    14: _pooling(keras.layers.AveragePooling2D, 3),
+    15: _pooling(keras.layers.AveragePooling2D, 5),
+}

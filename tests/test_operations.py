@@ -1,0 +1,68 @@
+"""The eleven operations: shapes, strides, padding."""
+
+import keras
+import numpy as np
+import pytest
+
+from nas import operations, search_space
+from nas.operations import OPERATIONS, Style
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
+
+
+def build(number, stride, filters=4, weight_norm=False):
+    features = keras.Input(IMAGES.shape[1:])
+    outputs = OPERATIONS[number](features, filters, stride, Style(weight_norm))
+    return keras.Model(features, outputs)
+
+
+def test_there_is_one_for_each_name():
+    assert OPERATIONS.keys() == search_space.OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_shapes(number, stride):
+    outputs = build(number, stride)(IMAGES)
+    assert outputs.shape == (2, 6 // stride, 6 // stride, 4)
+    assert np.isfinite(outputs).all()
+
+
+def kernels(model):
+    return [
+        layer.kernel.shape[:2] + tuple(layer.strides)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+
+
+def test_of_a_pair_each_strides_along_its_own_axis():
+    assert kernels(build(8, 2)) == [(1, 3, 1, 2), (3, 1, 2, 1)]
+    assert kernels(build(9, 1)) == [(1, 7, 1, 1), (7, 1, 1, 1)]
+    assert kernels(build(6, 2)) == [(1, 1, 2, 2)]
+    kinds = [type(layer).__name__ for layer in build(8, 1).layers[1:]]
+    assert kinds == 2 * ["ReLU", "Conv2D", "BatchNormalization"]
+
+
+@pytest.mark.parametrize("number, reduce", [(10, np.max), (13, np.mean)])
+def test_even_pooling_pads_right_and_bottom(number, reduce):
+    outputs = np.array(build(number, 1)(IMAGES))
+    inside = reduce(IMAGES[:, 2:4, 1:3], axis=(1, 2))
+    np.testing.assert_allclose(outputs[:, 2, 1], inside, rtol=1e-5)
+    corner = IMAGES[:, 5, 5]
+    np.testing.assert_allclose(outputs[:, 5, 5], corner, rtol=1e-5)
+
+
+def test_factorized_reduction_sees_even_and_odd_pixels():
+    features = keras.Input((4, 4, 1))
+    outputs = operations.factorized_reduction(features, 3, Style(False))
+    model = keras.Model(features, outputs)
+    even, odd = (x for x in model.layers if isinstance(x, keras.layers.Conv2D))
+    assert (even.filters, odd.filters) == (1, 2)
+    for layer in (even, odd):
+        layer.set_weights([np.ones_like(layer.get_weights()[0])])
+    images = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    inner = keras.Model(model.input, [even.output, odd.output])
+    first, second = inner(images)
+    np.testing.assert_allclose(first[0, :, :, 0], [[0, 2], [8, 10]])
+    np.testing.assert_allclose(second[0, :, :, 0], [[5, 7], [13, 15]])
