@@ -73,13 +73,15 @@ def run(config: EvaluationConfig) -> None:
     folder.mkdir(exist_ok=True)
     rows: list[Row] = []
     parts = [part for m in measures.MEASURES.values() for part in m(setting)]
-    with (folder / "evaluation.csv").open("w", newline="", buffering=1) as file:
+    beside = folder / "evaluation.csv.new"  # an interruption leaves the old one
+    with beside.open("w", newline="", buffering=1) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Row._fields)
         for part in tqdm(parts, desc="evaluation", unit="part", file=sys.stderr):
             for row in part:
                 writer.writerow(row)
                 rows.append(row)
+    beside.replace(folder / "evaluation.csv")
     for measure, (name, x_label) in _FIGURES.items():
         lines = _lines(rows, measure)
         if lines:

@@ -7,7 +7,7 @@ import pathlib
 import problems
 import pytest
 
-from gtn_tf import data, examination, training, workdirs
+from gtn_tf import data, examination, held_out, training, workdirs
 from gtn_tf.examination import EvaluationConfig
 from gtn_tf.measures import Row
 
@@ -28,8 +28,10 @@ def runs(tmp_path_factory):
     return gtn, train(folder / "pixels", teacher="distillation")
 
 
-def test_everything_is_written(runs, capsys):
+def test_everything_is_written(runs, capsys, monkeypatch):
     gtn, pixels = runs
+    wide = held_out.HELD_OUT["twice as wide"]
+    monkeypatch.setattr(held_out, "HELD_OUT", {"twice as wide": wide})
     examination.run(
         EvaluationConfig(
             gtn, pixels, num_learners=2, num_ensemble=2, split="validation"
