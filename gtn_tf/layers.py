@@ -127,9 +127,10 @@ def convolution(filters: int, weight_norm: bool, dtype, kernel_size=3, **kwargs)
     return layer(
         filters,
         kernel_size,
+        padding="same",
         kernel_initializer="he_normal",
         dtype=dtype,
-        **{"padding": "same"} | kwargs,
+        **kwargs,
     )
 
 

@@ -28,7 +28,7 @@ class Style:
     weight_norm: bool
     dtype: str = "float32"
 
-    def convolution(self, features, filters: int, kernel_size, strides=1, **kwargs):
+    def convolution(self, features, filters: int, kernel_size, strides=1):
         """Convolution without bias, then batch norm."""
         layer = layers.convolution(
             filters,
@@ -37,7 +37,6 @@ class Style:
             kernel_size,
             strides=strides,
             use_bias=False,
-            **kwargs,
         )
         return self.normalised(layer(features))
 
