@@ -29,13 +29,19 @@ def define_flags(config_class: type) -> None:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])
 
 
-def run(config_class: type, command: Callable, arguments: list[str]) -> int:
+def run(
+    config_class: type,
+    command: Callable,
+    arguments: list[str],
+    positional: str | None = None,
+) -> int:
     """command(config) with the configuration that the arguments ask for.
 
     Args:
       config_class: a dataclass as `define_flags` takes it; raises ValueError where
         values contradict.
       arguments: the command line, program name first.
+      positional: the field for arguments that are no flags, joined by commas.
 
     Returns:
       0, also after --help; 2 for a user's mistake (ValueError), 1 where training
@@ -48,7 +54,9 @@ def run(config_class: type, command: Callable, arguments: list[str]) -> int:
             rest = flags.FLAGS(arguments)[1:]
         except SystemExit:  # absl has printed what --help asks for
             return 0
-        if rest:
+        if rest and positional:
+            flags.FLAGS[positional].value = ",".join(rest)
+        elif rest:
             raise ValueError(
                 f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"
             )

@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from typing import Any
 
 from gtn_tf import curricula, fields, inner_loop, inner_optimizers, learners
 from gtn_tf.fields import field
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(fields.Config):
     """All that determines a run. Raises ValueError where values contradict."""
 
     dataset: str = field(
@@ -217,41 +216,3 @@ class TrainingConfig:
         fixed = repr(sorted(self.fixed().items()))
         digest = hashlib.sha256(fixed.encode()).hexdigest()[:8]
         return f"runs/{self.dataset.replace('/', '_')}-{self.teacher}-{digest}"
-
-    def fixed(self) -> dict[str, Any]:
-        """The fields that must be equal for a run to be continued."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if not field.metadata["may_change"]
-        }
-
-    def as_flagfile(self) -> str:
-        """Lines of --name=value from which the run can be repeated."""
-        values = dataclasses.asdict(self)
-        return "".join(f"--{name}={value}\n" for name, value in values.items())
-
-
-def from_flagfile(text: str) -> dict[str, Any]:
-    """Field values read from lines of --name=value, as `as_flagfile` writes them.
-
-    Raises:
-      ValueError: a line that is no flag of this program or has a bad value.
-    """
-    types = {field.name: field.type for field in dataclasses.fields(TrainingConfig)}
-    parse = {
-        "str": str,
-        "int": int,
-        "float": float,
-        "bool": {"True": True, "False": False}.__getitem__,
-    }
-    values = {}
-    for line in text.splitlines():
-        name, _, value = line.removeprefix("--").partition("=")
-        try:
-            values[name] = parse[types[name]](value)
-        except (KeyError, ValueError):
-            raise ValueError(
-                f"{line!r} is no flag of this program with a valid value"
-            ) from None
-    return values

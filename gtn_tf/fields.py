@@ -55,3 +55,45 @@ def _check_value(field: dataclasses.Field, value: Any) -> None:
             f"--{field.name}={value} is out of range: give a value from {low:g} to "
             f"{high:g} ({field.metadata['help']})"
         )
+
+
+class Config:
+    """What every configuration that is recorded in a folder can do."""
+
+    def fixed(self) -> dict[str, Any]:
+        """The fields that must be equal for what is in a folder to be continued."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if not field.metadata["may_change"]
+        }
+
+    def as_flagfile(self) -> str:
+        """Lines of --name=value with which the same can be done again."""
+        values = dataclasses.asdict(self)
+        return "".join(f"--{name}={value}\n" for name, value in values.items())
+
+    @classmethod
+    def values_of(cls, text: str) -> dict[str, Any]:
+        """Field values read from lines of --name=value, as `as_flagfile` writes them.
+
+        Raises:
+          ValueError: a line that is no flag of this program or has a bad value.
+        """
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        parse = {
+            "str": str,
+            "int": int,
+            "float": float,
+            "bool": {"True": True, "False": False}.__getitem__,
+        }
+        values = {}
+        for line in text.splitlines():
+            name, _, value = line.removeprefix("--").partition("=")
+            try:
+                values[name] = parse[types[name]](value)
+            except (KeyError, ValueError):
+                raise ValueError(
+                    f"{line!r} is no flag of this program with a valid value"
+                ) from None
+        return values

@@ -122,16 +122,13 @@ def dense(units: int, weight_norm: bool, dtype, **kwargs) -> keras.layers.Layer:
 
 
 def convolution(filters: int, weight_norm: bool, dtype, kernel_size=3, **kwargs):
-    """A "same" convolution, weight-normalised or plain, Kaiming normal kernel."""
+    """A convolution, "same" if not told otherwise; plain or weight-normalised.
+
+    Its kernel is Kaiming normal.
+    """
     layer = WeightNormConv2D if weight_norm else keras.layers.Conv2D
-    return layer(
-        filters,
-        kernel_size,
-        padding="same",
-        kernel_initializer="he_normal",
-        dtype=dtype,
-        **kwargs,
-    )
+    options = {"padding": "same", "kernel_initializer": "he_normal"} | kwargs
+    return layer(filters, kernel_size, dtype=dtype, **options)
 
 
 def activation(dtype) -> keras.layers.Layer:

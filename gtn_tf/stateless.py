@@ -42,14 +42,7 @@ class StatelessModel:
         start at the norm of their kernel, so that a weight-normalised layer starts
         as the plain one; scales and variances are one, all else is zero.
         """
-        seeds = tf.unstack(
-            tf.random.split(seed, len(self._param_shapes)), num=len(self._param_shapes)
-        )
-        params: list[tf.Tensor] = []
-        for variable, variable_seed in zip(
-            self.model.trainable_variables, seeds, strict=True
-        ):
-            params.append(_initial_value(variable, variable_seed, params))
+        params = _initial_values(self.model.trainable_variables, seed)
         statistics = [
             _initial_value(v, seed, []) for v in self.model.non_trainable_variables
         ]
@@ -82,6 +75,23 @@ class StatelessModel:
         ):
             variable.assign(value)
         return self.model
+
+
+def initialise(model: keras.Model, seed: int) -> keras.Model:
+    """The model with fresh trainable weights, as `StatelessModel.init` draws them."""
+    variables = model.trainable_variables
+    values = _initial_values(variables, tf.constant([seed, 0]))
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return model
+
+
+def _initial_values(variables: Sequence, seed: tf.Tensor) -> list[tf.Tensor]:
+    seeds = tf.unstack(tf.random.split(seed, len(variables)), num=len(variables))
+    values: list[tf.Tensor] = []
+    for variable, variable_seed in zip(variables, seeds, strict=True):
+        values.append(_initial_value(variable, variable_seed, values))
+    return values
 
 
 def _initial_value(variable, seed: tf.Tensor, previous: Sequence[tf.Tensor]):

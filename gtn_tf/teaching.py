@@ -157,7 +157,9 @@ class LoadedTeacher:
         rates = tf.stack([self.hyperparameters[n] for n in optimizer.names], axis=1)
         slots = [optimizer.init(v.value) for v in model.trainable_variables]
         with _last_batch_statistics(model):
-            inner_step = tf.function(_inner_step(model, optimizer, loss))
+            inner_step = tf.function(
+                _inner_step(model, optimizer, loss), autograph=False
+            )
             for step, batch in enumerate(self.dataset(seed)):
                 slots = inner_step(slots, *batch, tf.unstack(rates[step]))
         return model

@@ -7,14 +7,15 @@ workdir/  flags.txt  metrics.csv  checkpoints/  results.json  samples/
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 from pathlib import Path
 
 import tensorflow as tf
 
-from gtn_tf import config as config_module
 from gtn_tf.config import TrainingConfig
+from gtn_tf.fields import Config
 from gtn_tf.outer_loop import Progress
 
 COLUMNS = (
@@ -30,7 +31,7 @@ COLUMNS = (
 _NEW = "flags.txt.new"  # what a start that was killed at once may leave
 
 
-def open_workdir(folder: Path, config: TrainingConfig) -> None:
+def open_workdir(folder: Path, config: Config) -> None:
     """Makes a run's folder, or checks that it holds a run of this configuration.
 
     Raises:
@@ -64,13 +65,23 @@ def read_config(folder: Path, data_dir: str = "") -> TrainingConfig:
     Raises:
       ValueError: the folder holds no run.
     """
-    values = _read_flags(folder / "flags.txt") | {"workdir": str(folder)}
-    return TrainingConfig(**values | ({"data_dir": data_dir} if data_dir else {}))
+    config = read(TrainingConfig, folder)
+    return dataclasses.replace(config, data_dir=data_dir) if data_dir else config
 
 
-def _read_flags(flagfile: Path) -> dict:
+def read(config_class: type[Config], folder: Path) -> Config:
+    """The configuration recorded in a folder.
+
+    Raises:
+      ValueError: the folder holds no run of this kind.
+    """
+    values = _read_flags(config_class, folder / "flags.txt")
+    return config_class(**values | {"workdir": str(folder)})
+
+
+def _read_flags(config_class: type[Config], flagfile: Path) -> dict:
     try:
-        return config_module.from_flagfile(flagfile.read_text())
+        return config_class.values_of(flagfile.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
@@ -78,8 +89,8 @@ def _read_flags(flagfile: Path) -> dict:
         ) from None
 
 
-def _check_same(flagfile: Path, config: TrainingConfig) -> None:
-    there = _read_flags(flagfile)
+def _check_same(flagfile: Path, config: Config) -> None:
+    there = _read_flags(type(config), flagfile)
     different = [
         f"--{name}={there.get(name)} there, {value} now"
         for name, value in config.fixed().items()

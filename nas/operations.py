@@ -22,26 +22,30 @@ class Style:
       weight_norm: W = g V / ||V|| in every convolution and dense layer, and batch
         norm with the last batch's statistics, as for learners (A.2); otherwise plain
         weights, and batch norm with moving averages.
+      batch_norm: without it, convolutions alone.
       dtype: of all layers.
     """
 
-    weight_norm: bool
+    weight_norm: bool = False
+    batch_norm: bool = True
     dtype: str = "float32"
 
-    def convolution(self, features, filters: int, kernel_size, strides=1):
+    def convolution(self, features, filters: int, kernel_size, **options):
         """Convolution without bias, then batch norm."""
         layer = layers.convolution(
             filters,
             self.weight_norm,
             self.dtype,
             kernel_size,
-            strides=strides,
             use_bias=False,
+            **options,
         )
         return self.normalised(layer(features))
 
     def normalised(self, features):
         """Batch norm."""
+        if not self.batch_norm:
+            return features
         if self.weight_norm:
             return layers.BatchNorm(dtype=self.dtype)(features)
         norm = keras.layers.BatchNormalization(
@@ -56,6 +60,9 @@ class Style:
     def dense(self, features, units: int):
         """A dense layer with bias."""
         return layers.dense(units, self.weight_norm, self.dtype)(features)
+
+
+PLAIN = Style()  # for training on real data
 
 
 def factorized_reduction(features, filters: int, style: Style):
@@ -90,7 +97,7 @@ def _convolution(*kernel_sizes) -> Callable:
                 for side in kernel_size
             )
             features = style.convolution(
-                style.relu(features), filters, kernel_size, along
+                style.relu(features), filters, kernel_size, strides=along
             )
         return features
 
@@ -105,9 +112,11 @@ def _pooling(layer: type, size: int) -> Callable:
     return apply
 
 
+IDENTITY = 5
+
 # Number in NAO's encoding -> (features, filters, stride, style) -> features.
 OPERATIONS: dict[int, Callable] = {
-    5: _identity,
+    IDENTITY: _identity,
     6: _convolution((1, 1)),
     7: _convolution((3, 3)),
     8: _convolution((1, 3), (3, 1)),

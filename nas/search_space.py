@@ -141,9 +141,10 @@ def _renumbered(cell: CellSpec, order: tuple[int, ...]):
     return tuple(renumbered)
 
 
-def sample(num_nodes: int, seed: int) -> ArchitectureSpec:
-    """An architecture drawn uniformly: each input and operation alike (section 3.4)."""
-    generator = np.random.default_rng([seed, 0xA7C4])
+def sample(num_nodes: int, seed: int, index: int = 0) -> ArchitectureSpec:
+    """The index-th architecture of a seed, drawn uniformly: every input and every
+    operation alike (section 3.4)."""
+    generator = np.random.default_rng([seed, index, 0xA7C4])
     cells = [_sample_cell(num_nodes, generator) for _ in range(2)]
     return ArchitectureSpec(*cells)
 
@@ -229,6 +230,15 @@ def from_json(text: str) -> ArchitectureSpec:
             "node_1, node_2, ... in each"
         ) from None
     return ArchitectureSpec(*cells)
+
+
+def read(text: str) -> ArchitectureSpec:
+    """The architecture of either format.
+
+    Raises:
+      ValueError: as `decode` and `from_json` raise.
+    """
+    return from_json(text) if text.lstrip().startswith("{") else decode(text)
 
 
 def _from_dag(dag: dict) -> CellSpec:

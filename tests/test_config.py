@@ -9,7 +9,7 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf import command_line, config, learners
+from gtn_tf import command_line, learners
 from gtn_tf.config import TrainingConfig
 
 FLAGFILES = pathlib.Path(__file__).resolve().parent.parent / "bin" / "flagfiles"
@@ -233,7 +233,7 @@ def test_every_field_survives_a_flagfile(parse, tmp_path):
     for written in (TrainingConfig(), changed):
         text = written.as_flagfile()
         assert len(text.splitlines()) == len(FIELDS)
-        assert TrainingConfig(**config.from_flagfile(text)) == written
+        assert TrainingConfig(**TrainingConfig.values_of(text)) == written
         path = tmp_path / "flags.txt"
         path.write_text(text)
         assert parse(f"--flagfile={path}") == written
@@ -264,7 +264,7 @@ def test_flags_on_the_command_line_have_their_types(parse):
 def test_a_line_that_is_no_flag(line):
     text = f"--seed=3\n{line}\n--latent_size=5\n"
     with pytest.raises(ValueError) as caught:
-        config.from_flagfile(text)
+        TrainingConfig.values_of(text)
     expected = f"{line!r} is no flag of this program with a valid value"
     assert str(caught.value) == expected
 

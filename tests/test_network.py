@@ -8,6 +8,7 @@ import pytest
 
 from gtn_tf import layers
 from nas import network, search_space
+from nas.operations import Style
 
 # Trainable parameters for 10 classes and 32x32x3 (Luo et al., 2018; NAONet-A first),
 # with (N, F) of (1, 8), (3, 32) and (6, 36).
@@ -66,7 +67,7 @@ def test_any_shape_and_number_of_classes(text, shape):
 
 @pytest.mark.parametrize("weight_norm", [False, True])
 def test_weight_norm_is_in_all_layers_or_none(weight_norm):
-    model = build(NAONET_A, weight_norm=weight_norm)
+    model = build(NAONET_A, style=Style(weight_norm))
     kinds = {type(layer) for layer in model.layers}
     normalised = {layers.WeightNormConv2D, layers.WeightNormDense, layers.BatchNorm}
     plain = {keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization}

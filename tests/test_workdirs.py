@@ -10,7 +10,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import config, workdirs
+from gtn_tf import workdirs
 from gtn_tf.config import TrainingConfig
 from gtn_tf.outer_loop import OuterOptimizerSpec, Progress, StepResult, build_optimizer
 
@@ -30,7 +30,7 @@ def test_a_new_folder_holds_its_flags(tmp_path):
     workdirs.open_workdir(folder, CONFIG)
     assert [path.name for path in folder.iterdir()] == ["flags.txt"]
     text = (folder / "flags.txt").read_text()
-    assert TrainingConfig(**config.from_flagfile(text)) == CONFIG
+    assert TrainingConfig(**TrainingConfig.values_of(text)) == CONFIG
 
 
 def test_an_empty_folder_is_taken(tmp_path):

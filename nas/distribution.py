@@ -1,0 +1,102 @@
+"""A search over several processes: keras-tuner's environment, ports, who is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+import grpc
+from keras_tuner.src.distribute import oracle_client
+
+_WAIT_SECONDS = 60  # for a chief that is just starting
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT.
+
+    Raises:
+      ValueError: another form.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(
+            f"--address={address} is no HOST:PORT: give the chief's, as in "
+            "127.0.0.1:8000"
+        )
+    return host, int(port)
+
+
+@contextlib.contextmanager
+def as_chief(config) -> Iterator[None]:
+    """Within, keras-tuner serves at the address.
+
+    Raises:
+      ValueError: the port is taken, or is not this machine's.
+    """
+    host, port = split_address(config.address)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"--address={config.address} cannot be served ({error.strerror}): "
+                "give a free port of this machine"
+            ) from None
+    with _environment("chief", host, port):
+        yield
+
+
+@contextlib.contextmanager
+def as_worker(config) -> Iterator[None]:
+    """Within, keras-tuner asks the chief at the address.
+
+    Raises:
+      ValueError: the chief does not answer any more.
+    """
+    oracle_client.TIMEOUT = _WAIT_SECONDS  # keras-tuner's own is an hour
+    with _environment(config.worker, *split_address(config.address)):
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise ValueError(
+                f"the chief at --address={config.address} does not answer "
+                f"({error.code().name}): start it again with its command, then the "
+                "workers; its journal has all that was judged"
+            ) from None
+
+
+def reach_chief(address: str) -> None:
+    """Waits until the chief serves.
+
+    Raises:
+      ValueError: it did not within a minute.
+    """
+    host, port = split_address(address)
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_WAIT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise ValueError(
+                f"no chief answers at --address={address}: start it with "
+                "--role=chief, or correct the address"
+            ) from None
+
+
+@contextlib.contextmanager
+def _environment(name: str, host: str, port: int) -> Iterator[None]:
+    values = {
+        "KERASTUNER_TUNER_ID": name,
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": str(port),
+    }
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key in values:
+            os.environ.pop(key)
+        os.environ.update(before)

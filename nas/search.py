@@ -1,0 +1,174 @@
+"""A search: proposals of an oracle, judged one by one, kept in a journal.
+
+WORKDIR/  flags.txt  journal.jsonl  table.md  keras_tuner/
+
+In one process, or with a chief that proposes and keeps the journal and workers that
+judge, over keras-tuner's own gRPC service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import tensorflow as tf
+from keras_tuner.engine import base_tuner
+from keras_tuner.errors import FatalError
+from tqdm import tqdm
+
+from gtn_tf import workdirs
+from gtn_tf.locks import locked
+from nas import distribution, oracle, report, search_space
+from nas.journal import Entry, Journal
+from nas.judging import Setting
+from nas.proxy import EVALUATIONS
+from nas.search_config import SearchConfig, build_setting
+from nas.values import from_values
+
+_CALL_SECONDS = 10  # between a worker's signs of life
+
+
+class _Tuner(base_tuner.BaseTuner):
+    """keras-tuner's loop; one trial judges one architecture."""
+
+    def __init__(self, config: SearchConfig, the_oracle, setting: Setting | None):
+        self._config = config
+        self._setting = setting
+        super().__init__(
+            the_oracle,
+            directory=str(Path(config.run_folder).expanduser()),
+            project_name="keras_tuner",
+            overwrite=config.role != "worker",
+        )
+
+    def run_trial(self, trial, *args, **kwargs) -> dict:
+        """Judges the trial's architecture.
+
+        Raises:
+          FatalError: anything that the evaluation raises; a network that diverges
+            raises nothing, it has a bad score.
+        """
+        config = self._config
+        evaluate = EVALUATIONS[config.evaluation]
+        spec = from_values(trial.hyperparameters.values)
+        try:
+            with self._signs_of_life(trial.trial_id):
+                result = evaluate(self._setting, spec, config.evaluation_seed)
+        except Exception as error:
+            raise FatalError(f"evaluating {spec} failed") from error
+        trial.hyperparameters.values[oracle.RESULT] = result.as_json()
+        return {"score": result.score}
+
+    @contextlib.contextmanager
+    def _signs_of_life(self, trial_id: str):
+        """Within, a worker calls the chief now and then."""
+        done = threading.Event()
+
+        def call():
+            while not done.wait(_CALL_SECONDS):
+                with contextlib.suppress(grpc.RpcError):
+                    self.oracle.get_trial(trial_id)
+
+        thread = threading.Thread(target=call, daemon=True)
+        if self._config.role == "worker":
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def pre_create_trial(self) -> None:
+        """keras-tuner asks again at once when it is told to wait."""
+        if self._config.role == "worker":
+            threading.Event().wait(0.2)
+
+    def save(self) -> None:
+        """Nothing: the journal is what is kept."""
+
+
+def run(config: SearchConfig) -> list[Entry]:
+    """A search to its end, from where its journal stands.
+
+    Raises:
+      ValueError: a folder, teacher, data or list of architectures that cannot be
+        used; a chief's port that is taken, or a chief that does not answer.
+    """
+    if config.role == "worker":
+        distribution.reach_chief(config.address)
+        with distribution.as_worker(config):
+            _search(config, Journal(Path("unused")), build_setting(config))
+        return []
+    setting = build_setting(config) if config.role == "local" else None
+    # Each architecture is another graph, run a few times: not worth optimizing.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    folder = Path(config.run_folder).expanduser()
+    workdirs.open_workdir(folder, config)
+    print(f"search folder: {folder}", file=sys.stderr)
+    with locked(folder):
+        journal = Journal(folder / "journal.jsonl")
+        if config.role == "chief":
+            with distribution.as_chief(config):
+                _search(config, journal, None)
+        else:
+            _search(config, journal, setting)
+        table = report.best_table(journal.entries) + "\n"
+        workdirs.replace_text(folder / "table.md", table)
+    print(table)
+    return journal.entries
+
+
+def _search(config: SearchConfig, journal: Journal, setting: Setting | None) -> None:
+    with tqdm(
+        total=config.max_trials,
+        initial=len(journal.entries),
+        desc=config.evaluation,
+        unit="architecture",
+        file=sys.stderr,
+        disable=config.role == "worker",
+    ) as bar:
+
+        def on_entry(entry: Entry) -> None:
+            best = max(known.score for known in journal.entries)
+            bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
+            bar.update()
+
+        tuner = _Tuner(config, _build_oracle(config, journal, on_entry), setting)
+        try:
+            tuner.search()
+        except FatalError as error:
+            raise error.__cause__ or error from None
+
+
+def _build_oracle(config: SearchConfig, journal: Journal, on_entry):
+    options = {
+        "journal": journal,
+        "num_nodes": config.num_nodes,
+        "max_trials": config.max_trials,
+        "seed": config.seed,
+        "evaluation_seed": config.evaluation_seed,
+        "time_limit_seconds": config.time_limit_seconds,
+        "on_entry": on_entry,
+    }
+    if config.architectures:
+        specs = read_architectures(Path(config.architectures).expanduser())
+        return oracle.ListOracle(**options, architectures=specs)
+    return oracle.ORACLES[config.oracle](**options)
+
+
+def read_architectures(path: Path) -> list[search_space.ArchitectureSpec]:
+    """The architectures of a file: a line each, NAO's integers or JSON.
+
+    Raises:
+      ValueError: a file that cannot be read, a line that is no architecture.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--architectures={path} cannot be read ({error}): give a text file with "
+            "an architecture in each line"
+        ) from None
+    return [search_space.read(line) for line in lines if line.strip()]

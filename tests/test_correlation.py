@@ -1,0 +1,71 @@
+"""Rank correlations, their intervals, and precision."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nas import correlation, search_space
+from nas.correlation import Judged
+from nas.journal import Entry
+
+
+def judged(scores, seconds=1.0):
+    return Judged({str(i): float(s) for i, s in enumerate(scores)}, seconds, 0)
+
+
+def test_agreement_is_scipys_over_all_and_the_better_half():
+    generator = np.random.default_rng(0)
+    a = generator.normal(size=41)
+    b = a + generator.normal(size=41)
+    found = correlation.agreement(judged(a), judged(b))
+    best = np.argsort(-a)[:21]
+    assert found.num_architectures == 41
+    assert found.spearman[0] == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert found.kendall[0] == pytest.approx(stats.kendalltau(a, b).statistic)
+    half = stats.spearmanr(a[best], b[best]).statistic
+    assert found.best_half_spearman[0] == pytest.approx(half)
+    for value, low, high in found[1:5]:
+        assert low < value < high
+    width = found.best_half_spearman[2] - found.best_half_spearman[1]
+    assert width > found.spearman[2] - found.spearman[1]
+
+
+def test_only_common_architectures_count():
+    proxy = judged(range(10))
+    reference = Judged({str(i): i for i in range(5, 30)}, 1.0, 0)
+    assert correlation.agreement(proxy, reference).num_architectures == 5
+    assert correlation.agreement(judged(range(3)), reference) is None
+
+
+def test_precision_of_the_top_tenth():
+    reference = np.arange(20.0)
+    proxy = reference.copy()
+    assert correlation.agreement(judged(proxy), judged(reference)).precision == 1
+    proxy[19] = -1  # of the top two, one is left
+    assert correlation.agreement(judged(proxy), judged(reference)).precision == 0.5
+
+
+def test_a_proxy_that_cannot_tell_is_not_a_number():
+    found = correlation.agreement(judged(np.zeros(8)), judged(range(8)))
+    assert np.isnan(found.spearman[0])
+
+
+def test_seeds_of_an_architecture_are_averaged():
+    texts = [str(search_space.sample(2, seed)) for seed in range(2)]
+    entries = [
+        Entry(texts[0], 0.2, 3.0, False, 10, 0),
+        Entry(texts[0], 0.6, 5.0, False, 10, 1),
+        Entry(texts[1], 0.9, 4.0, True, 10, 0),
+    ]
+    found = correlation.judged(entries)
+    assert sorted(found.scores.values()) == pytest.approx([0.4, 0.9])
+    assert found.seconds == pytest.approx(6.0)
+    assert found.num_diverged == 1
+
+
+def test_rank_averages():
+    both = correlation.rank_average(
+        judged([1, 2, 3], seconds=2.0), judged([10, 30, 20], seconds=0.5)
+    )
+    assert both.scores == {"0": 1.0, "1": 2.5, "2": 2.5}
+    assert both.seconds == 2.5

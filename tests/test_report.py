@@ -1,0 +1,132 @@
+"""The report: one page from run folders."""
+
+import dataclasses
+import re
+
+import numpy as np
+import problems
+import pytest
+
+from gtn_tf import data, training, workdirs
+from nas import report, search_space
+from nas.journal import Entry, Journal
+from nas.report import ReportConfig
+from nas.search_config import SearchConfig
+
+SPECS = [search_space.sample(2, 0, index) for index in range(30)]
+
+
+def write_search(folder, evaluation, scores, **changes):
+    config = SearchConfig(workdir=str(folder), evaluation=evaluation, **changes)
+    workdirs.open_workdir(folder, config)
+    journal = Journal(folder / "journal.jsonl")
+    for spec, score in zip(SPECS, scores, strict=False):
+        journal.append(
+            Entry(str(spec), float(score), 2.0, False, 1234, config.evaluation_seed)
+        )
+    return str(folder)
+
+
+@pytest.fixture
+def searches(tmp_path):
+    truth = np.random.default_rng(0).uniform(0.5, 0.9, 30)
+    noisy = truth + np.random.default_rng(1).normal(size=30) * 0.05
+    return [
+        write_search(tmp_path / "a", "search", truth),
+        write_search(tmp_path / "b", "teacher", noisy),
+        write_search(tmp_path / "c", "params", -truth),
+    ]
+
+
+def make(folders, output, **changes):
+    report.run(ReportConfig(",".join(folders), str(output), **changes))
+    return (output / "report.md").read_text()
+
+
+def row(text, name):
+    (found,) = [r for r in text.splitlines() if r.startswith(f"| {name} |")]
+    return [cell.strip() for cell in found.split("|")[2:-1]]
+
+
+def test_correlations_and_page(searches, tmp_path):
+    text = make(searches, tmp_path / "out")
+    assert row(text, "params")[:2] == ["30", "-1.00 (-1.00 to -1.00)"]
+    teacher = row(text, "teacher")
+    assert 0.5 < float(teacher[1].split()[0]) < 1
+    assert teacher[-2:] == ["2.0", "0"]
+    assert row(text, "teacher and params")[-2:] == ["4.0", "0"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert len(re.findall('src="data:image/png;base64,', page)) == 1
+    assert 'src="figure' not in page and "http" not in page
+    assert page.count("<table>") == text.count("\n|---|")
+
+
+def test_repeated_seeds_are_one_judgement(searches, tmp_path):
+    again = write_search(tmp_path / "d", "params", np.zeros(30), evaluation_seed=1)
+    text = make([*searches, again], tmp_path / "out")
+    assert row(text, "params")[-2] == "4.0"
+
+
+def test_table_1(tmp_path):
+    folders = [
+        write_search(tmp_path / str(seed), "final", [score], evaluation_seed=seed)
+        for seed, score in enumerate((0.95, 0.96, 0.97))
+    ]
+    text = make(folders, tmp_path / "out")
+    (found,) = [r for r in text.splitlines() if str(SPECS[0]) in r]
+    assert "| 4.00 ± 1.00 | 3 | 1,234 |" in found
+    assert "| Random Search + GTN + Cutout | 2.92 ± 0.06 | 8.2M | 0.67 |" in text
+
+
+def test_a_training_run(tmp_path, capsys):
+    folder = tmp_path / "run"
+    config = dataclasses.replace(
+        problems.SMALL_RUN, workdir=str(folder), validate_every=1
+    )
+    workdirs.open_workdir(folder, config)
+    training.meta_train(config, data.load("digits", None, 0), folder)
+    text = make([str(folder)], tmp_path / "out")
+    assert "Not finished." in text and "run_0_accuracy.png" in text
+    accuracies = {"mean": 0.5, "low": 0.25, "high": 0.75, "values": [0.25, 0.75]}
+    workdirs.write_results(
+        folder,
+        {
+            "num_outer_steps": 2,
+            "seconds": 3.2,
+            "teacher": {"test_accuracy": accuracies},
+        },
+    )
+    text = make([str(folder)], tmp_path / "out")
+    assert "| teacher | 50.00% | 25.00% to 75.00% |" in text
+    assert "2 outer steps in 3 s." in text
+    (folder / "results.json").write_text('{"teacher": 1}')
+    with pytest.raises(ValueError, match="is no results file"):
+        make([str(folder)], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "folders, output, words",
+    [
+        ("", "out", "no run is given"),
+        ("somewhere", "", "--output is not given"),
+    ],
+)
+def test_flags_that_are_missing(folders, output, words):
+    with pytest.raises(ValueError, match=words):
+        ReportConfig(folders, output)
+
+
+def test_a_folder_without_runs(tmp_path):
+    with pytest.raises(ValueError, match="neither a search.*nor a training run"):
+        make([str(tmp_path)], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written(searches, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        make(searches, tmp_path / "file")
+
+
+def test_text_is_escaped(tmp_path):
+    assert "<script>" not in report.as_page("# <script>alert(1)</script>", tmp_path)

@@ -1,0 +1,221 @@
+"""Searches from flags to journal: stopped, killed, in several processes, refused."""
+
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nas import proxy, search, search_space
+from nas.journal import Journal
+from nas.judging import Result
+from nas.search_config import SearchConfig
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SMALL = {"num_nodes": 1, "num_filters": 2, "evaluation": "params", "max_trials": 5}
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """What a made-up evaluation was asked for."""
+    asked = []
+
+    def evaluate(setting, spec, seed):
+        asked.append((str(spec), seed))
+        return Result(float(len(set(str(spec)))), 0.1, False, 7)
+
+    monkeypatch.setitem(proxy.EVALUATIONS, "params", evaluate)
+    monkeypatch.setattr(search, "build_setting", lambda config: None)
+    return asked
+
+
+def run(folder, **changes):
+    return search.run(SearchConfig(workdir=str(folder), **SMALL | changes))
+
+
+def bin_search(folder, *arguments, **changes):
+    flags = [f"--{name}={value}" for name, value in (SMALL | changes).items()]
+    return subprocess.Popen(
+        [sys.executable, "bin/search", f"--workdir={folder}", *flags, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def without_seconds(folder):
+    return [
+        entry._replace(seconds=0.0)
+        for entry in Journal(folder / "journal.jsonl").entries
+    ]
+
+
+def test_a_search_and_its_table(tmp_path, judged, capsys):
+    entries = run(tmp_path / "a", evaluation_seed=4)
+    specs = [search_space.sample(1, 0, index) for index in range(20)]
+    distinct = list({spec.digest: str(spec) for spec in reversed(specs)}.values())
+    assert [text for text, _ in judged] == [
+        str(spec) for spec in specs if str(spec) in distinct
+    ][:5]
+    assert {seed for _, seed in judged} == {4}
+    out, err = capsys.readouterr()
+    table = (tmp_path / "a" / "table.md").read_text()
+    assert out.strip() == table.strip()
+    best = max(entries, key=lambda entry: entry.score)
+    assert table.splitlines()[2].startswith(f"| {best.score:g} |")
+    assert "5/5" in err
+
+
+def test_more_trials_go_on(tmp_path, judged):
+    first = run(tmp_path)
+    assert run(tmp_path, max_trials=8)[:5] == first
+    assert len(judged) == len(set(judged)) == 8
+    assert run(tmp_path, max_trials=8)[:5] == first and len(judged) == 8
+
+
+def test_another_configuration_is_refused(tmp_path, judged):
+    run(tmp_path)
+    with pytest.raises(ValueError, match="--num_filters=2 there, 3 now"):
+        run(tmp_path, num_filters=3)
+
+
+def test_given_architectures(tmp_path, judged):
+    path = tmp_path / "list.txt"
+    specs = [search_space.sample(2, 1, index) for index in range(2)]
+    path.write_text(f"{specs[0]}\n\n{search_space.to_json(specs[1])}\n")
+    entries = run(tmp_path / "a", architectures=str(path), num_nodes=2)
+    assert [entry.spec for entry in entries] == specs
+
+
+def test_a_bug_stops_the_search_with_its_own_error(tmp_path, judged, monkeypatch):
+    def evaluate(setting, spec, seed):
+        raise KeyError("a bug")
+
+    monkeypatch.setitem(proxy.EVALUATIONS, "params", evaluate)
+    with pytest.raises(KeyError, match="a bug"):
+        run(tmp_path)
+    assert (tmp_path / "journal.jsonl").exists() is False
+
+
+def test_a_diverged_network_does_not_stop_the_search(tmp_path, judged, monkeypatch):
+    diverged = Result(0.0, 0.1, True, 7)
+    monkeypatch.setitem(proxy.EVALUATIONS, "params", lambda *_: diverged)
+    entries = run(tmp_path)
+    assert [entry.diverged for entry in entries] == [True] * 5
+    assert "(diverged)" in (tmp_path / "table.md").read_text()
+
+
+def test_killed_at_once_and_started_again(tmp_path):
+    run(tmp_path / "whole")
+    part = bin_search(tmp_path / "part")
+    journal = tmp_path / "part" / "journal.jsonl"
+    while not journal.exists() or journal.read_text().count("\n") < 2:
+        assert part.poll() is None
+        time.sleep(0.01)
+    part.send_signal(signal.SIGKILL)
+    part.wait()
+    assert 2 <= len(without_seconds(tmp_path / "part")) < 5
+    assert bin_search(tmp_path / "part").wait() == 0
+    assert without_seconds(tmp_path / "part") == without_seconds(tmp_path / "whole")
+
+
+def test_chief_and_workers_judge_the_same(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"--address=127.0.0.1:{probe.getsockname()[1]}"
+    chief = bin_search(tmp_path, "--role=chief", address)
+    workers = [
+        bin_search(tmp_path, "--role=worker", f"--worker=w{index}", address)
+        for index in range(2)
+    ]
+    for process in (*workers, chief):
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    entries = without_seconds(tmp_path)
+    expected = [search_space.sample(1, 0, index) for index in range(5)]
+    assert sorted(entry.architecture for entry in entries) == sorted(map(str, expected))
+    for entry in entries:  # the parameters of a network are what they are
+        assert entry.score == entry.num_params
+
+
+def test_a_taken_port(tmp_path, judged):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match="cannot be served.*free port"):
+            run(tmp_path, role="chief", address=address)
+
+
+def test_no_chief(tmp_path, monkeypatch):
+    from nas import distribution
+
+    monkeypatch.setattr(distribution, "_WAIT_SECONDS", 0.2)
+    with pytest.raises(ValueError, match="no chief answers.*--role=chief"):
+        run(tmp_path, role="worker", address="127.0.0.1:9")
+
+
+@pytest.mark.parametrize("address", ["8000", "host:", "host:port", ":80", "a:70000"])
+def test_no_address(tmp_path, address):
+    with pytest.raises(ValueError, match="is no HOST:PORT"):
+        run(tmp_path, role="worker", address=address)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"evaluation": "guess"}, "--evaluation=guess is unknown: give one of teacher"),
+        ({"num_nodes": 0}, "--num_nodes=0 is out of range"),
+        ({"role": "worker", "worker": "chief"}, "no name for a worker"),
+        ({"early_epochs": 30}, "--early_epochs=30 is more than --num_epochs=20"),
+    ],
+)
+def test_flags_that_cannot_be(changes, words):
+    with pytest.raises(ValueError, match=words):
+        SearchConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"0 7 1", "has 3 integers: give 8 for each node"),
+        (b"0 7 1 99 0 7 1 5", "operation 99: give one of"),
+        (b"0 7 2 5 0 7 1 5", "node 2 reads 2"),
+        (b'{"conv_dag": 1}', "NAO's JSON format"),
+        (b"\xff", "cannot be read"),
+    ],
+)
+def test_files_of_architectures_that_cannot_be(tmp_path, judged, text, words):
+    path = tmp_path / "list.txt"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path / "a", architectures=str(path))
+
+
+def test_a_missing_file_of_architectures(tmp_path, judged):
+    with pytest.raises(ValueError, match="cannot be read.*text file"):
+        run(tmp_path / "a", architectures=str(tmp_path / "none"))
+
+
+def test_a_teacher_for_other_images(tmp_path, monkeypatch):
+    class Teacher:
+        description = {"flags": {"seed": 0, "dataset": "mnist"}}
+        num_inner_steps, image_shape, class_names = 3, (28, 28, 1), list("0123456789")
+
+    monkeypatch.setattr("gtn_tf.load_teacher", lambda folder: Teacher())
+    with pytest.raises(ValueError, match=r"trained for mnist, images of \(28, 28, 1\)"):
+        run(tmp_path / "a", teacher="somewhere", evaluation="teacher")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_journal_is_lines_of_json(tmp_path, judged):
+    run(tmp_path)
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert set(json.loads(lines[0])) == {
+        *("architecture", "score", "seconds", "diverged", "num_params", "seed"),
+    }
