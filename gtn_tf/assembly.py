@@ -114,23 +114,42 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
 
 
 def build_differentiation(config: TrainingConfig, problem, specs) -> Differentiation:
-    """The memory policy; `auto` decides by the largest learner of the set."""
-    if config.recompute != "auto":
-        return Differentiation(config.recompute == "always", config.segment_length)
+    """The memory policy; `auto` decides by the largest learner of the set.
+
+    Raises:
+      ValueError: the machine has no memory for it.
+    """
     generator = getattr(problem.teacher, "generator", None)
-    largest = max(
-        memory.activation_bytes(
-            [learners.build_model(spec)] + ([generator] if generator else []),
-            config.inner_batch_size,
-        )
-        for spec in specs
+    per_step, state_bytes = 0, 0
+    for model in map(learners.build_model, specs):
+        models = [model, generator] if generator else [model]
+        size = memory.activation_bytes(models, config.inner_batch_size)
+        per_step = max(per_step, size)
+        state_bytes = max(state_bytes, 2 * 4 * model.count_params())
+    recompute = {
+        "always": True,
+        "never": False,
+        "auto": memory.should_recompute(per_step, config.num_inner_steps),
+    }[config.recompute]
+    # What is kept by default is not kept in segments.
+    length = (
+        1 if config.recompute == "auto" and not recompute else config.segment_length
     )
-    recompute = memory.should_recompute(largest, config.num_inner_steps)
-    return Differentiation(recompute, config.segment_length if recompute else 1)
+    differentiation = Differentiation(recompute, length)
+    memory.check_fits(
+        memory.kept_bytes(
+            per_step, state_bytes, config.num_inner_steps, differentiation
+        )
+    )
+    return differentiation
 
 
 def build_outer_step(
-    config: TrainingConfig, dataset: Dataset, problem: MetaProblem, specs
+    config: TrainingConfig,
+    dataset: Dataset,
+    problem: MetaProblem,
+    specs,
+    rate_factor: tf.Variable,
 ) -> outer_loop.OuterStep:
     """The compiled outer steps, with their optimizer."""
     optimizer = outer_loop.build_optimizer(
@@ -143,6 +162,7 @@ def build_outer_step(
         ),
         config.num_outer_steps,
         problem.variables,
+        rate_factor,
     )
     augment = {"auto": dataset.augment, "always": True, "never": False}
     return outer_loop.OuterStep(

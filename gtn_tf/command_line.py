@@ -45,7 +45,8 @@ def run(
 
     Returns:
       0, also after --help; 2 for a user's mistake (ValueError), 1 where training
-      diverged, 130 when interrupted; each of these with one line on stderr.
+      diverged or files cannot be written, 128 + its number for a signal; each of
+      these with one line on stderr.
     """
     app.define_help_flags()
     define_flags(config_class)
@@ -68,10 +69,15 @@ def run(
         return _fail(error, 2)
     except ArithmeticError as error:
         return _fail(error, 1)
-    except KeyboardInterrupt:
+    except OSError as error:
         return _fail(
-            "interrupted; the same command goes on from the last checkpoint", 130
+            f"{error}; what was saved before is as it was: make room or repair, and "
+            "give the same command again",
+            1,
         )
+    except KeyboardInterrupt as error:
+        told = "interrupted; the same command goes on from the last checkpoint"
+        return _fail(str(error) or told, getattr(error, "exit_code", 130))
     return 0
 
 

@@ -138,6 +138,14 @@ class TrainingConfig(fields.Config):
     clip_norm: float = field(
         5, "global norm of the meta-gradient; 0: not clipped", low=0, high=1e9
     )
+    max_divergences: int = field(
+        20,
+        "times that training may go back to the last good state before it stops; 0: "
+        "stop at the first",
+        low=0,
+        high=10**6,
+        may_change=True,
+    )
     latent_size: int = field(64, "numbers in z (Tables 2, 3: 128)", low=1, high=100_000)
     generator_widths: str = field(
         "256-64-32",

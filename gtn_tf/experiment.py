@@ -13,6 +13,7 @@ import gtn_tf
 from gtn_tf import assembly, data, evaluation, export, training, workdirs
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
+from gtn_tf.locks import locked
 from gtn_tf.training import Trained
 
 
@@ -25,11 +26,17 @@ def run(config: TrainingConfig) -> dict:
     """
     dataset = data.load(config.dataset, config.data_dir or None, config.seed)
     assembly.choose_threads(config, dataset)
-    assembly.build_learner_specs(config, dataset)
-    assembly.build_problem(config, dataset)
+    specs = assembly.build_learner_specs(config, dataset)
+    problem = assembly.build_problem(config, dataset)
+    assembly.build_differentiation(config, problem, specs)
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
+    with locked(folder):
+        return _run(config, dataset, folder)
+
+
+def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     trained = training.meta_train(config, dataset, folder)
     results = {
         "num_outer_steps": trained.progress.outer_step,

@@ -10,7 +10,6 @@ handed to it.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,10 +38,31 @@ class OuterOptimizerSpec:
     epsilon: float
 
 
-def build_optimizer(spec: OuterOptimizerSpec, num_outer_steps: int, variables):
-    """Keras' Adam with cosine decay over `num_outer_steps`, slots made."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        spec.learning_rate, num_outer_steps, alpha=spec.final_fraction
+class _Schedule(keras.optimizers.schedules.CosineDecay):
+    """Cosine decay, times a variable factor."""
+
+    def __init__(self, factor: tf.Variable, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._factor = factor
+
+    def __call__(self, step):
+        return self._factor * super().__call__(step)
+
+
+def build_optimizer(
+    spec: OuterOptimizerSpec,
+    num_outer_steps: int,
+    variables,
+    rate_factor: tf.Variable | None = None,
+):
+    """Keras' Adam with cosine decay over `num_outer_steps`, slots made.
+
+    Args:
+      rate_factor: what the decayed rate is multiplied by; None: 1.
+    """
+    factor = tf.Variable(1.0) if rate_factor is None else rate_factor
+    schedule = _Schedule(
+        factor, spec.learning_rate, num_outer_steps, alpha=spec.final_fraction
     )
     optimizer = keras.optimizers.Adam(
         schedule, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon
@@ -155,6 +175,7 @@ def train(
     num_outer_steps: int,
     time_limit_seconds: float,
     on_step: Callable[[Progress, StepResult], None],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Outer steps until their number or the time is reached.
 
@@ -162,24 +183,15 @@ def train(
       step: outer step number, from 0 -> StepResult.
       time_limit_seconds: of training, `start.seconds` included; 0: none.
       on_step: called after each step with the progress that includes it.
-
-    Raises:
-      ArithmeticError: a meta-loss or gradient that is not finite.
+      should_stop: asked before each step.
     """
     progress = start
     began = time.perf_counter() - start.seconds
-    while progress.outer_step < num_outer_steps:
+    while progress.outer_step < num_outer_steps and not should_stop():
         if time_limit_seconds and progress.seconds >= time_limit_seconds:
             break
         result = StepResult(*(float(value) for value in step(progress.outer_step)))
         seconds = time.perf_counter() - began
-        if not math.isfinite(result.meta_loss + result.gradient_norm):
-            raise ArithmeticError(
-                f"training diverged at outer step {progress.outer_step}: meta-loss "
-                f"{result.meta_loss}, gradient norm {result.gradient_norm}; lower "
-                "--outer_learning_rate or --inner_learning_rate, or set --clip_norm, "
-                "in another --workdir"
-            )
         progress = Progress(progress.outer_step + 1, seconds)
         on_step(progress, result)
     return progress

@@ -7,9 +7,20 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf import assembly, evaluation, figures, outer_loop, summaries, workdirs
+from gtn_tf import (
+    assembly,
+    checkpoints,
+    evaluation,
+    figures,
+    guard,
+    interruption,
+    outer_loop,
+    summaries,
+    workdirs,
+)
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
 from gtn_tf.meta_gradients import MetaProblem
@@ -28,25 +39,35 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
     """Trains the configured teacher to the end, from where the folder stands.
 
     Only the training and validation splits are read.
+
+    Raises:
+      ArithmeticError: training diverges more often than is allowed.
+      Interrupted: by a signal, after saving.
     """
-    problem, evaluator, step, checkpoints = _build(config, dataset, folder)
-    start = checkpoints.restore()
-    with tqdm(
-        total=config.num_outer_steps,
-        initial=start.outer_step,
-        desc=config.teacher,
-        unit="outer step",
-        file=sys.stderr,
-    ) as bar:
+    run = _Run(config, dataset, folder)
+    start = run.restore()
+    with (
+        interruption.heard() as request,
+        tqdm(
+            total=config.num_outer_steps,
+            initial=start.outer_step,
+            desc=config.teacher,
+            unit="outer step",
+            file=sys.stderr,
+        ) as bar,
+    ):
         progress = outer_loop.train(
-            lambda outer_step: step(outer_step, config.seed),
+            run.guarded_step,
             start,
             config.num_outer_steps,
             config.time_limit_seconds,
-            _Recorder(config, dataset, folder, evaluator, checkpoints, start, bar),
+            _Recorder(run, config, dataset, folder, start, bar),
+            lambda: bool(request),
         )
-    checkpoints.save(progress)
-    return Trained(problem, evaluator, progress)
+        run.save(progress)
+    if request:
+        raise interruption.Interrupted(request.signal_number, progress.outer_step)
+    return Trained(run.problem, run.evaluator, progress)
 
 
 def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
@@ -55,32 +76,65 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
     Raises:
       ValueError: no outer step has been saved.
     """
-    problem, evaluator, _, checkpoints = _build(config, dataset, folder)
-    progress = checkpoints.restore()
+    run = _Run(config, dataset, folder)
+    progress = run.restore()
     if not progress.outer_step:
         raise ValueError(
             f"--workdir={folder} holds no checkpoint of an outer step: train with "
             f"bin/train --flagfile={folder}/flags.txt first"
         )
-    return Trained(problem, evaluator, progress)
+    return Trained(run.problem, run.evaluator, progress)
 
 
-def _build(config: TrainingConfig, dataset: Dataset, folder: Path):
-    problem = assembly.build_problem(config, dataset)
-    specs = assembly.build_learner_specs(config, dataset)
-    step = assembly.build_outer_step(config, dataset, problem, specs)
-    checkpoints = workdirs.Checkpoints(folder, problem.variables, step.optimizer)
-    return problem, evaluation.Evaluator(problem, specs), step, checkpoints
+class _Run:
+    """What changes during training, its guard, and its checkpoints.
+
+    All randomness is drawn from (seed, outer_step), so that the variables, the guard
+    and the progress are the whole state.
+    """
+
+    def __init__(self, config: TrainingConfig, dataset: Dataset, folder: Path):
+        specs = assembly.build_learner_specs(config, dataset)
+        rate_factor = tf.Variable(1.0)
+        self.problem = assembly.build_problem(config, dataset)
+        self.evaluator = evaluation.Evaluator(self.problem, specs)
+        self._step = assembly.build_outer_step(
+            config, dataset, self.problem, specs, rate_factor
+        )
+        self._seed = config.seed
+        slots = [variable.value for variable in self._step.optimizer.variables]
+        changed = [*self.problem.variables, *slots]
+        self._variables = [*changed, rate_factor]
+        self.guard = guard.Guard(changed, rate_factor, config.max_divergences)
+        self._checkpoints = checkpoints.Checkpoints(folder / "checkpoints")
+
+    def guarded_step(self, outer_step: int) -> StepResult:
+        """One outer step, undone where it shows that training has diverged."""
+        return self.guard(lambda number: self._step(number, self._seed), outer_step)
+
+    def save(self, progress: Progress) -> None:
+        variables = {f"variable_{i}": v.numpy() for i, v in enumerate(self._variables)}
+        self._checkpoints.save(progress, variables | self.guard.state())
+
+    def restore(self) -> Progress:
+        """Progress of the last checkpoint, its values in the variables."""
+        found = self._checkpoints.restore()
+        if found is None:
+            return Progress(0, 0.0)
+        progress, arrays = found
+        for i, variable in enumerate(self._variables):
+            variable.assign(arrays[f"variable_{i}"])
+        self.guard.set_state(arrays)
+        return progress
 
 
 class _Recorder:
     """Called after every outer step: bar, metrics, summaries, checkpoints."""
 
-    def __init__(self, config, dataset, folder, evaluator, checkpoints, start, bar):
+    def __init__(self, run: _Run, config, dataset, folder, start, bar):
+        self._run = run
         self._config = config
         self._dataset = dataset
-        self._evaluator = evaluator
-        self._checkpoints = checkpoints
         self._bar = bar
         self._metrics = workdirs.Metrics(folder, start.outer_step)
         self._summaries = summaries.Summaries(folder)
@@ -93,18 +147,21 @@ class _Recorder:
         accuracy = None
         if last or progress.outer_step % config.validate_every == 0:
             accuracy = self._validate(progress)
-        self._metrics.write(progress, result, accuracy)
+        num_divergences = self._run.guard.num_divergences
+        self._metrics.write(progress, result, accuracy, num_divergences)
         now = time.perf_counter()
         if now - self._saved_at >= config.checkpoint_every_seconds:
-            self._checkpoints.save(progress)
+            self._metrics.sync()
+            self._run.save(progress)
             self._saved_at = now
         self._bar.set_postfix(meta_loss=f"{result.meta_loss:.4f}", refresh=False)
         self._bar.update()
 
     def _validate(self, progress: Progress) -> float:
-        problem = self._evaluator.problem
+        evaluator = self._run.evaluator
+        problem = evaluator.problem
         validation = self._dataset.validation
-        accuracy = self._evaluator.score(validation, 0, self._config.seed).accuracy
+        accuracy = evaluator.score(validation, 0, self._config.seed).accuracy
         grid = figures.curriculum_grid(problem.teacher, self._dataset.class_names)
         self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
         return accuracy

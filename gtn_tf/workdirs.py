@@ -12,8 +12,6 @@ import json
 import os
 from pathlib import Path
 
-import tensorflow as tf
-
 from gtn_tf.config import TrainingConfig
 from gtn_tf.fields import Config
 from gtn_tf.outer_loop import Progress
@@ -25,6 +23,7 @@ COLUMNS = (
     "intermediate_loss",
     "gradient_norm",
     "validation_accuracy",
+    "num_divergences",
 )
 
 
@@ -133,42 +132,15 @@ class Metrics:
         replace_text(path, "".join(lines))
         self._file = path.open("a", newline="", buffering=1)
 
-    def write(self, progress: Progress, result, validation_accuracy) -> None:
+    def write(
+        self, progress: Progress, result, validation_accuracy, num_divergences: int = 0
+    ) -> None:
         """Appends a row; `validation_accuracy` may be None."""
         row = [progress.outer_step, round(progress.seconds, 3), *result]
         row.append("" if validation_accuracy is None else validation_accuracy)
+        row.append(num_divergences)
         csv.writer(self._file, lineterminator="\n").writerow(row)
 
-
-class Checkpoints:
-    """Everything needed to go on, saved and restored with tf.train.Checkpoint.
-
-    All randomness is drawn from (seed, outer_step), so that variables, optimizer
-    slots and progress are the whole state.
-    """
-
-    def __init__(self, folder: Path, variables: list[tf.Variable], optimizer):
-        self._outer_step = tf.Variable(0, dtype=tf.int64)
-        self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        checkpoint = tf.train.Checkpoint(
-            variables=variables,
-            optimizer=optimizer,
-            outer_step=self._outer_step,
-            seconds=self._seconds,
-        )
-        self._checkpoint = checkpoint
-        self._manager = tf.train.CheckpointManager(
-            checkpoint, str(folder / "checkpoints"), max_to_keep=3
-        )
-
-    def restore(self) -> Progress:
-        """Progress of the last checkpoint, its values in the variables."""
-        path = self._manager.latest_checkpoint
-        if path:
-            self._checkpoint.restore(path).assert_existing_objects_matched()
-        return Progress(int(self._outer_step), float(self._seconds))
-
-    def save(self, progress: Progress) -> None:
-        self._outer_step.assign(progress.outer_step)
-        self._seconds.assign(progress.seconds)
-        self._manager.save(checkpoint_number=progress.outer_step)
+    def sync(self) -> None:
+        """What was written is on disk when this returns."""
+        os.fsync(self._file.fileno())

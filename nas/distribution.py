@@ -28,24 +28,28 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-@contextlib.contextmanager
-def as_chief(config) -> Iterator[None]:
-    """Within, keras-tuner serves at the address.
+def check_free(address: str) -> None:
+    """Refuses an address that cannot be served.
 
     Raises:
       ValueError: the port is taken, or is not this machine's.
     """
-    host, port = split_address(config.address)
+    host, port = split_address(address)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise ValueError(
-                f"--address={config.address} cannot be served ({error.strerror}): "
-                "give a free port of this machine"
+                f"--address={address} cannot be served ({error.strerror}): give a "
+                "free port of this machine"
             ) from None
-    with _environment("chief", host, port):
+
+
+@contextlib.contextmanager
+def as_chief(config) -> Iterator[None]:
+    """Within, keras-tuner serves at the address."""
+    with _environment("chief", *split_address(config.address)):
         yield
 
 

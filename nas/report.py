@@ -11,7 +11,9 @@ import base64
 import dataclasses
 import html
 import re
+import shutil
 import string
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -100,20 +102,22 @@ def run(config: ReportConfig) -> None:
                 "(metrics.csv): give a folder of bin/search or bin/train"
             )
     output = Path(config.output).expanduser()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         sections = [
-            *_search_sections(searches, config.reference, output),
-            *training_runs.sections(runs, output),
+            *_search_sections(searches, config.reference, folder),
+            *training_runs.sections(runs, folder),
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"
-        workdirs.replace_text(output / "report.md", text)
-        workdirs.replace_text(output / "report.html", as_page(text, output))
-    except OSError as error:
-        raise ValueError(
-            f"--output={config.output} cannot be written ({error.strerror}): give a "
-            "folder that you may write to"
-        ) from None
+        (folder / "report.md").write_text(text)
+        (folder / "report.html").write_text(as_page(text, folder))
+        try:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"--output={config.output} cannot be written ({error.strerror}): give "
+                "a folder that you may write to"
+            ) from None
     print(text)
 
 

@@ -99,8 +99,11 @@ def run(config: SearchConfig) -> list[Entry]:
     if config.role == "worker":
         distribution.reach_chief(config.address)
         with distribution.as_worker(config):
-            _search(config, Journal(Path("unused")), build_setting(config))
+            _search(config, Journal(Path("unused")), build_setting(config), None)
         return []
+    architectures = _given(config)
+    if config.role == "chief":
+        distribution.check_free(config.address)
     setting = build_setting(config) if config.role == "local" else None
     # Each architecture is another graph, run a few times: not worth optimizing.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -111,16 +114,21 @@ def run(config: SearchConfig) -> list[Entry]:
         journal = Journal(folder / "journal.jsonl")
         if config.role == "chief":
             with distribution.as_chief(config):
-                _search(config, journal, None)
+                _search(config, journal, None, architectures)
         else:
-            _search(config, journal, setting)
+            _search(config, journal, setting, architectures)
         table = report.best_table(journal.entries) + "\n"
         workdirs.replace_text(folder / "table.md", table)
     print(table)
     return journal.entries
 
 
-def _search(config: SearchConfig, journal: Journal, setting: Setting | None) -> None:
+def _search(
+    config: SearchConfig,
+    journal: Journal,
+    setting: Setting | None,
+    architectures: list[search_space.ArchitectureSpec] | None,
+) -> None:
     with tqdm(
         total=config.max_trials,
         initial=len(journal.entries),
@@ -135,14 +143,16 @@ def _search(config: SearchConfig, journal: Journal, setting: Setting | None) -> 
             bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
             bar.update()
 
-        tuner = _Tuner(config, _build_oracle(config, journal, on_entry), setting)
+        tuner = _Tuner(
+            config, _build_oracle(config, journal, architectures, on_entry), setting
+        )
         try:
             tuner.search()
         except FatalError as error:
             raise error.__cause__ or error from None
 
 
-def _build_oracle(config: SearchConfig, journal: Journal, on_entry):
+def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entry):
     options = {
         "journal": journal,
         "num_nodes": config.num_nodes,
@@ -152,10 +162,15 @@ def _build_oracle(config: SearchConfig, journal: Journal, on_entry):
         "time_limit_seconds": config.time_limit_seconds,
         "on_entry": on_entry,
     }
-    if config.architectures:
-        specs = read_architectures(Path(config.architectures).expanduser())
-        return oracle.ListOracle(**options, architectures=specs)
+    if architectures is not None:
+        return oracle.ListOracle(**options, architectures=architectures)
     return oracle.ORACLES[config.oracle](**options)
+
+
+def _given(config: SearchConfig) -> list[search_space.ArchitectureSpec] | None:
+    if not config.architectures:
+        return None
+    return read_architectures(Path(config.architectures).expanduser())
 
 
 def read_architectures(path: Path) -> list[search_space.ArchitectureSpec]:

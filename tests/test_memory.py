@@ -3,7 +3,9 @@
 import keras
 import pytest
 
-from gtn_tf import memory
+from gtn_tf import experiment, memory
+from gtn_tf.config import TrainingConfig
+from gtn_tf.meta_gradients import Differentiation
 
 
 class Halves(keras.layers.Layer):
@@ -54,3 +56,53 @@ def test_bytes_of_counted_outputs(models, numbers):
 )
 def test_up_to_one_gibibyte_is_kept(bytes_per_step, num_inner_steps, expected):
     assert memory.should_recompute(bytes_per_step, num_inner_steps) is expected
+
+
+KEEP, FIVE = Differentiation(recompute=False), Differentiation(True, 5)
+
+
+@pytest.mark.parametrize(
+    "differentiation, expected",
+    [
+        (KEEP, 12 * (1000 + 30)),
+        (Differentiation(True, 1), 12 * 30 + 1000),
+        (FIVE, 3 * 30 + 5 * 1000),
+    ],
+)
+def test_what_is_kept_at_the_peak(differentiation, expected):
+    assert memory.kept_bytes(1000, 30, 12, differentiation) == expected
+
+
+def test_what_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * 10**9)
+    memory.check_fits(2 * 10**9)
+    with pytest.raises(ValueError, match=r"3.5 GB, and 2.0 GB .*--recompute=always"):
+        memory.check_fits(3_500_000_000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)  # not known
+    memory.check_fits(10**18)
+
+
+@pytest.mark.parametrize(
+    "meminfo, limit, expected",
+    [
+        ("MemTotal: 9 kB\nMemAvailable:   5 kB\n", None, 5 * 1024),
+        ("MemAvailable:   5 kB\n", "4096\n", 4096),
+        ("MemAvailable:   5 kB\n", "max\n", 5 * 1024),
+        ("nothing known\n", None, 0),
+        (None, None, 0),
+    ],
+)
+def test_available_memory(tmp_path, meminfo, limit, expected):
+    for name, text in (("meminfo", meminfo), ("limit", limit)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    found = memory.available_bytes(tmp_path / "meminfo", tmp_path / "limit")
+    assert found == expected
+
+
+def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    config = TrainingConfig(workdir=str(tmp_path / "run"), recompute="never")
+    with pytest.raises(ValueError, match="would keep about"):
+        experiment.run(config)
+    assert not (tmp_path / "run").exists()

@@ -213,6 +213,15 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
+def test_the_papers_search_is_a_flagfile():
+    text = (ROOT / "bin" / "flagfiles" / "cifar10_nas.flags").read_text()
+    assert "bin/search --flagfile=bin/flagfiles/cifar10_nas.flags" in text
+    flags = "".join(f"{line}\n" for line in text.splitlines() if line[:2] == "--")
+    config = SearchConfig(**SearchConfig.values_of(flags))
+    assert (config.num_cells, config.num_filters, config.num_nodes) == (3, 32, 5)
+    assert (config.max_trials, config.num_epochs) == (800, 100)
+
+
 def test_a_journal_is_lines_of_json(tmp_path, judged):
     run(tmp_path)
     lines = (tmp_path / "journal.jsonl").read_text().splitlines()

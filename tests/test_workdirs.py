@@ -4,15 +4,11 @@ import csv
 import dataclasses
 import json
 
-import keras
-import numpy as np
-import problems
 import pytest
-import tensorflow as tf
 
 from gtn_tf import workdirs
 from gtn_tf.config import TrainingConfig
-from gtn_tf.outer_loop import OuterOptimizerSpec, Progress, StepResult, build_optimizer
+from gtn_tf.outer_loop import Progress, StepResult
 
 CONFIG = TrainingConfig(num_inner_steps=12, seed=5)
 
@@ -165,7 +161,8 @@ def test_text_is_replaced_or_stays(tmp_path):
 
 
 HEADER = (
-    "outer_step,seconds,meta_loss,intermediate_loss,gradient_norm,validation_accuracy"
+    "outer_step,seconds,meta_loss,intermediate_loss,gradient_norm,validation_accuracy,"
+    "num_divergences"
 )
 
 
@@ -188,7 +185,7 @@ def test_a_row_is_there_as_soon_as_its_step_is_done(tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == f"{HEADER}\n"
     write_steps(metrics, 1, 2, seconds=1.23456)
     assert (tmp_path / "metrics.csv").read_text() == (
-        f"{HEADER}\n1,1.235,1.123456789,2.0,3.0,\n2,2.469,2.123456789,4.0,3.0,0.25\n"
+        f"{HEADER}\n1,1.235,1.123456789,2.0,3.0,,0\n2,2.469,2.123456789,4.0,3.0,0.25,0\n"
     )
 
 
@@ -207,74 +204,3 @@ def test_continued_metrics_have_no_gap_and_no_repeat(tmp_path, num_done):
     seconds = [float(row[1]) for row in after]
     assert seconds == [n if n <= num_done else 10 * n for n in range(1, 8)]
     assert after[:num_done] == before[:num_done]
-
-
-OUTER = OuterOptimizerSpec(0.1, 0.1, 0.9, 0.999, 1e-8)
-
-
-def variables_and_optimizer(teacher, offset):
-    """A teacher's and two more variables, all moved by `offset`, and their Adam."""
-    case = problems.build_case(
-        teacher=teacher, precision="float32", num_steps=2, initial=None
-    )
-    variables = case.problem.variables
-    for variable in variables:
-        variable.assign(variable + offset)
-    return variables, build_optimizer(OUTER, 100, variables)
-
-
-def one_step(variables, optimizer, factor):
-    gradients = [factor * tf.math.sin(1 + v) for v in variables]
-    optimizer.apply(gradients, variables)
-
-
-def values(variables, optimizer):
-    everything = [*variables, *optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable) for variable in everything]
-
-
-@pytest.mark.parametrize("teacher", ["gtn", "distillation"])
-def test_a_restored_run_goes_on_as_the_saved_one(tmp_path, teacher):
-    saved = variables_and_optimizer(teacher, 0.5)
-    checkpoints = workdirs.Checkpoints(tmp_path, *saved)
-    for factor in (1.0, -0.3):
-        one_step(*saved, factor)
-    checkpoints.save(Progress(2, 12.25))
-    expected = values(*saved)
-    num_slots = len(expected) - len(saved[0])
-    assert num_slots >= 2 * len(saved[0])  # Adam's two moments of each
-
-    restored = variables_and_optimizer(teacher, -0.5)
-    assert np.any(values(*restored)[0] != expected[0])
-    progress = workdirs.Checkpoints(tmp_path, *restored).restore()
-    assert progress == Progress(2, 12.25)
-    for value, reference in zip(values(*restored), expected, strict=True):
-        np.testing.assert_array_equal(value, reference)
-
-    for run in (saved, restored):
-        one_step(*run, 2.0)
-    for value, reference in zip(values(*restored), values(*saved), strict=True):
-        np.testing.assert_array_equal(value, reference)
-    assert np.any(values(*restored)[0] != expected[0])
-
-
-def test_nothing_saved_yet(tmp_path):
-    run = variables_and_optimizer("distillation", 0.0)
-    before = values(*run)
-    assert workdirs.Checkpoints(tmp_path, *run).restore() == Progress(0, 0)
-    for value, reference in zip(values(*run), before, strict=True):
-        np.testing.assert_array_equal(value, reference)
-
-
-def test_the_last_checkpoint_counts(tmp_path):
-    variables, optimizer = variables_and_optimizer("distillation", 0.0)
-    checkpoints = workdirs.Checkpoints(tmp_path, variables, optimizer)
-    for step in (8, 9, 10, 11, 11):
-        variables[0].assign(tf.fill(variables[0].shape, float(step)))
-        checkpoints.save(Progress(step, step / 2))
-    files = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
-    assert files == {"ckpt-9.index", "ckpt-10.index", "ckpt-11.index"}
-    variables[0].assign(tf.zeros_like(variables[0]))
-    again = workdirs.Checkpoints(tmp_path, variables, optimizer)
-    assert again.restore() == Progress(11, 5.5)
-    assert np.all(variables[0].numpy() == 11)

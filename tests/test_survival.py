@@ -1,0 +1,123 @@
+"""Whole runs that are killed: the end is as if they had not been, bit for bit."""
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+from test_experiment import assert_same_values, final_values, rows, without_seconds
+
+from gtn_tf import command_line, experiment
+from gtn_tf.config import TrainingConfig
+
+NUM_STEPS = 150
+NUM_KILLS = 30
+CONFIG = TrainingConfig(
+    teacher="distillation",  # quick to start: no generator is traced
+    learner="fully_connected:4-4",
+    num_inner_steps=2,
+    inner_batch_size=10,
+    outer_batch_size=10,
+    num_outer_steps=NUM_STEPS,
+    validate_every=50,
+    checkpoint_every_seconds=0,
+    compare_with_real=False,
+    num_test_learners=2,
+)
+
+
+def run(folder, **changes):
+    config = dataclasses.replace(CONFIG, workdir=str(folder), **changes)
+    arguments = ["train", *config.as_flagfile().splitlines()]
+    os._exit(command_line.run(TrainingConfig, experiment.run, arguments))
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Starts a run in a process that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_survival"])
+
+    def started(folder, **changes):
+        process = context.Process(target=run, args=(folder,), kwargs=changes)
+        process.start()
+        return process
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = start(folder)
+    process.join()
+    assert process.exitcode == 0
+    return folder
+
+
+def wait_for_steps(process, folder, count):
+    metrics = folder / "metrics.csv"
+    while process.is_alive():
+        if metrics.is_file() and metrics.read_text().count("\n") > count:
+            return
+        time.sleep(0.005)
+    assert process.exitcode == 0
+
+
+def test_killed_at_random_moments(start, undisturbed, tmp_path):
+    random.seed(0)
+    kills = 0
+    while True:
+        process = start(tmp_path)
+        if kills < NUM_KILLS:
+            done = len(rows(tmp_path)) if (tmp_path / "metrics.csv").is_file() else 0
+            wait_for_steps(
+                process, tmp_path, min(done + random.randrange(6), NUM_STEPS - 1)
+            )
+            time.sleep(random.random() * 0.02)  # anywhere in a step or a checkpoint
+            if process.is_alive():
+                process.kill()
+                kills += 1
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert kills == NUM_KILLS
+    assert without_seconds(tmp_path) == without_seconds(undisturbed)
+    assert_same_values(final_values(tmp_path), final_values(undisturbed))
+    seconds = [float(row["seconds"]) for row in rows(tmp_path)]
+    assert seconds == sorted(seconds)
+    for path in tmp_path.glob("events.out.tfevents.*"):
+        for _ in tf.compat.v1.train.summary_iterator(str(path)):
+            pass  # raises where a record is damaged
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(start, undisturbed, tmp_path, number):
+    process = start(tmp_path, checkpoint_every_seconds=1e9)
+    wait_for_steps(process, tmp_path, 50)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == 128 + number
+    done = len(rows(tmp_path))
+    assert 50 <= done < NUM_STEPS
+    again = start(tmp_path)
+    again.join()
+    assert again.exitcode == 0
+    assert without_seconds(tmp_path) == without_seconds(undisturbed)
+    assert_same_values(final_values(tmp_path), final_values(undisturbed))
+
+
+def test_two_at_once(start, tmp_path):
+    first = start(tmp_path, num_outer_steps=10**6)
+    wait_for_steps(first, tmp_path, 5)
+    second = start(tmp_path)
+    second.join()
+    assert second.exitcode == 2
+    assert (tmp_path / "lock").read_text() == f"{first.pid}\n"
+    first.kill()
+    first.join()
