@@ -96,6 +96,8 @@ def run(config: SearchConfig) -> list[Entry]:
       ValueError: a folder, teacher, data or list of architectures that cannot be
         used; a chief's port that is taken, or a chief that does not answer.
     """
+    # Each architecture is another graph, run a few times: not worth optimizing.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if config.role == "worker":
         distribution.reach_chief(config.address)
         with distribution.as_worker(config):
@@ -105,8 +107,6 @@ def run(config: SearchConfig) -> list[Entry]:
     if config.role == "chief":
         distribution.check_free(config.address)
     setting = build_setting(config) if config.role == "local" else None
-    # Each architecture is another graph, run a few times: not worth optimizing.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"search folder: {folder}", file=sys.stderr)
