@@ -112,7 +112,9 @@ def run(config: ReportConfig) -> None:
         (folder / "report.md").write_text(text)
         (folder / "report.html").write_text(as_page(text, folder))
         try:
-            shutil.copytree(folder, output, dirs_exist_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                shutil.copyfile(path, output / path.name)
         except OSError as error:
             raise ValueError(
                 f"--output={config.output} cannot be written ({error.strerror}): give "
