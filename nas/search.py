@@ -96,8 +96,6 @@ def run(config: SearchConfig) -> list[Entry]:
       ValueError: a folder, teacher, data or list of architectures that cannot be
         used; a chief's port that is taken, or a chief that does not answer.
     """
-    # Each architecture is another graph, run a few times: not worth optimizing.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if config.role == "worker":
         distribution.reach_chief(config.address)
         with distribution.as_worker(config):
@@ -129,6 +127,8 @@ def _search(
     setting: Setting | None,
     architectures: list[search_space.ArchitectureSpec] | None,
 ) -> None:
+    # Each architecture is another graph, run a few times: not worth optimizing.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     with tqdm(
         total=config.max_trials,
         initial=len(journal.entries),
