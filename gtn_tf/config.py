@@ -8,7 +8,6 @@ Flagfiles in bin/flagfiles hold the other recipes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 
 from gtn_tf import curricula, fields, inner_loop, inner_optimizers, learners
@@ -221,6 +220,4 @@ class TrainingConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        fixed = repr(sorted(self.fixed().items()))
-        digest = hashlib.sha256(fixed.encode()).hexdigest()[:8]
-        return f"runs/{self.dataset.replace('/', '_')}-{self.teacher}-{digest}"
+        return f"runs/{self.dataset.replace('/', '_')}-{self.teacher}-{self.digest}"

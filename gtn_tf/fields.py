@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 
@@ -67,6 +68,12 @@ class Config:
             for field in dataclasses.fields(self)
             if not field.metadata["may_change"]
         }
+
+    @property
+    def digest(self) -> str:
+        """8 hexadecimal digits that stand for the fixed fields."""
+        fixed = repr(sorted(self.fixed().items()))
+        return hashlib.sha256(fixed.encode()).hexdigest()[:8]
 
     def as_flagfile(self) -> str:
         """Lines of --name=value with which the same can be done again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import gtn_tf
@@ -123,9 +122,8 @@ class SearchConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        digest = hashlib.sha256(repr(sorted(self.fixed().items())).encode())
         name = f"search-{self.dataset.replace('/', '_')}-{self.evaluation}"
-        return f"runs/{name}-{digest.hexdigest()[:8]}"
+        return f"runs/{name}-{self.digest}"
 
 
 def build_setting(config: SearchConfig) -> Setting:
