@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gtn_tf import whole_files
 from gtn_tf.outer_loop import Progress
 
 _KEPT = 3
@@ -38,16 +39,7 @@ class Checkpoints:
         content = buffer.getvalue()
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"outer_step_{progress.outer_step:08d}.ckpt"
-        beside = path.with_suffix(".new")
-        try:
-            with beside.open("wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        whole_files.replace(path, lambda new: _write(new, content))
         for old in self._paths()[:-_KEPT]:
             old.unlink()
 
@@ -78,6 +70,13 @@ class Checkpoints:
     def _paths(self) -> list[Path]:
         """Oldest first."""
         return sorted(self._folder.glob("outer_step_*.ckpt"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(hashlib.sha256(content).digest() + content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read(path: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:

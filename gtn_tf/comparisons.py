@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from gtn_tf import assembly, data, evaluation, study_figures, training, workdirs
+from gtn_tf import (
+    assembly,
+    data,
+    evaluation,
+    study_figures,
+    training,
+    whole_files,
+    workdirs,
+)
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
 
@@ -83,7 +91,7 @@ def _once(name: str, config: TrainingConfig, split: str) -> dict:
             return record
     print(f"{name}, seed {config.seed}: {folder}", file=sys.stderr)
     record = _record(name, config, split) | {"asked": asked}
-    workdirs.replace_text(path, json.dumps(record) + "\n")
+    whole_files.replace_text(path, json.dumps(record) + "\n")
     return record
 
 
@@ -133,7 +141,7 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
             values = zip(record["accuracy"], record["loss"], strict=True)
             for index, value in enumerate(values):
                 writer.writerow([record["variant"], record["seed"], index, *value])
-    workdirs.replace_text(folder / "table.md", format_table(comparison, records))
+    whole_files.replace_text(folder / "table.md", format_table(comparison, records))
     study_figures.outer_curves(folder, comparison.variants, done)
     study_figures.inner_curves(folder, comparison.variants, done)
 

@@ -21,6 +21,7 @@ from gtn_tf import (
     measures,
     study_figures,
     training,
+    whole_files,
     workdirs,
 )
 from gtn_tf.fields import check, field
@@ -73,21 +74,23 @@ def run(config: EvaluationConfig) -> None:
     folder.mkdir(exist_ok=True)
     rows: list[Row] = []
     parts = [part for m in measures.MEASURES.values() for part in m(setting)]
-    beside = folder / "evaluation.csv.new"  # an interruption leaves the old one
-    with beside.open("w", newline="", buffering=1) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row._fields)
-        for part in tqdm(parts, desc="evaluation", unit="part", file=sys.stderr):
-            for row in part:
-                writer.writerow(row)
-                rows.append(row)
-    beside.replace(folder / "evaluation.csv")
+
+    def measure_all(path: Path) -> None:
+        with path.open("w", newline="", buffering=1) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(Row._fields)
+            for part in tqdm(parts, desc="evaluation", unit="part", file=sys.stderr):
+                for row in part:
+                    writer.writerow(row)
+                    rows.append(row)
+
+    whole_files.replace(folder / "evaluation.csv", measure_all)
     for measure, (name, x_label) in _FIGURES.items():
         lines = _lines(rows, measure)
         if lines:
             study_figures.accuracy_lines(folder / name, x_label, lines)
     table = format_table(rows, list(setting.sources))
-    workdirs.replace_text(folder / "table.md", table)
+    whole_files.replace_text(folder / "table.md", table)
     _summarise(folder, rows, table)
     print(table)
 
@@ -179,7 +182,7 @@ def _summarise(folder: Path, rows: list[Row], table: str) -> None:
     sources = {source for by_source in lines.values() for source in by_source}
     for source in sorted(sources):
         writer = tf.summary.create_file_writer(str(folder / source))
-        with writer.as_default():
+        with whole_files.file_errors(), writer.as_default():
             for measure, by_source in lines.items():
                 for step, values in by_source.get(source, {}).items():
                     tf.summary.scalar(f"accuracy/{measure}", np.mean(values), step)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from gtn_tf import layers
+from gtn_tf import layers, whole_files
 from gtn_tf.data import Dataset, normalise
 from gtn_tf.meta_gradients import MetaProblem
 from gtn_tf.teachers import GTN, Real, Teacher
@@ -42,7 +40,7 @@ def export_teacher(
         signatures["batch"] = _batch_signature(teacher)
     if isinstance(teacher, GTN):
         signatures["images"] = _images_signature(teacher)
-    save_beside(
+    whole_files.replace(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
     )
@@ -113,7 +111,7 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
         "serving_default": tf.function(serve, [_raw_images(dataset)]),
         "class_names": tf.function(class_names, []),
     }
-    save_beside(
+    whole_files.replace(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
     )
@@ -137,7 +135,7 @@ def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    save_beside(path, plain.save)
+    whole_files.replace(path, plain.save)
 
 
 def plain_model(model: keras.Model) -> keras.Model:
@@ -177,19 +175,3 @@ def _plain_weights(layer: keras.layers.Layer) -> list:
     if type(layer) in _PLAIN:
         return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
     return layer.get_weights()
-
-
-def save_beside(path: Path, save: Callable[[Path], None]) -> None:
-    """save(path) under another name, then renamed: an interruption leaves no half."""
-    beside = path.with_name(f"new_{path.name}")
-    _remove(beside)
-    save(beside)
-    _remove(path)
-    beside.rename(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf import whole_files
 from gtn_tf.inner_optimizers import InnerHyperparameters
 from gtn_tf.outer_loop import Progress, StepResult
 
@@ -20,7 +22,7 @@ class Summaries:
 
     def step(self, progress: Progress, result: StepResult) -> None:
         """Scalars of one outer step."""
-        with self._writer.as_default(step=progress.outer_step):
+        with self._appending(progress):
             for name, value in zip(result._fields, result, strict=True):
                 tf.summary.scalar(name, value)
 
@@ -34,9 +36,15 @@ class Summaries:
         """Few-step accuracy, each learned value by inner step, the curriculum."""
         self._samples.mkdir(exist_ok=True)
         path = self._samples / f"outer_step_{progress.outer_step:06d}.png"
-        tf.io.write_file(str(path), tf.io.encode_png(grid))
-        with self._writer.as_default(step=progress.outer_step):
+        path.write_bytes(tf.io.encode_png(grid).numpy())
+        with self._appending(progress):
             tf.summary.scalar("few_step_accuracy/validation", accuracy)
             for name, value in hyperparameters.by_step():
                 tf.summary.scalar(name, value)
             tf.summary.image("curriculum", grid[None])
+
+    @contextlib.contextmanager
+    def _appending(self, progress: Progress):
+        step = progress.outer_step
+        with whole_files.file_errors(), self._writer.as_default(step=step):
+            yield

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from gtn_tf.export import save_beside
+from gtn_tf import whole_files
 from gtn_tf.teachers import Teacher
 
 
@@ -39,11 +39,11 @@ def save_npz(path: Path, data: SyntheticData, hyperparameters: dict) -> None:
     arrays = {name: np.asarray(values) for name, values in hyperparameters.items()}
     arrays |= data._asdict() | {"labels": data.labels}
 
-    def save(beside: Path) -> None:
-        with beside.open("wb") as file:
+    def save(new: Path) -> None:
+        with new.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    save_beside(path, save)
+    whole_files.replace(path, save)
 
 
 def save_tfrecords(
@@ -74,17 +74,17 @@ def save_tfrecords(
         "inner_step": np.repeat(np.arange(num_steps), batch_size),
     }
 
-    def save(beside: Path) -> None:
+    def save(new: Path) -> None:
         tfds.disable_progress_bar()
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,
             version="1.0.0",
             features=features,
             split_datasets={"train": tf.data.Dataset.from_tensor_slices(examples)},
-            data_dir=str(beside),
+            data_dir=str(new),
             description=f"What a teacher shows in {num_steps} steps of {batch_size}.",
             disable_shuffling=True,
         )
-        shutil.rmtree(beside / "downloads", ignore_errors=True)
+        shutil.rmtree(new / "downloads", ignore_errors=True)
 
-    save_beside(folder, save)
+    whole_files.replace(folder, save)

@@ -17,7 +17,7 @@ from pathlib import Path
 import keras_tuner
 import numpy as np
 
-from gtn_tf import assembly, data, study_figures, training, workdirs
+from gtn_tf import assembly, data, study_figures, training, whole_files, workdirs
 from gtn_tf.config import TrainingConfig
 
 
@@ -80,7 +80,7 @@ def _validation_loss(config: TrainingConfig, folder: Path) -> float:
             print(error, file=sys.stderr)
             loss, accuracy = math.inf, 0.0
         result = {"loss": loss if math.isfinite(loss) else None, "accuracy": accuracy}
-        workdirs.replace_text(record, json.dumps(result) + "\n")
+        whole_files.replace_text(record, json.dumps(result) + "\n")
     loss = json.loads(record.read_text())["loss"]
     return math.inf if loss is None else loss
 
@@ -105,7 +105,7 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
         num_diverged[name] = len(values) - len(losses[name])
     study_figures.box_plot(folder / "figure_1b.png", losses, num_diverged)
     table = format_table(losses, num_diverged)
-    workdirs.replace_text(folder / "table.md", table)
+    whole_files.replace_text(folder / "table.md", table)
     return table
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 
+from gtn_tf import whole_files
 from gtn_tf.config import TrainingConfig
 from gtn_tf.fields import Config
 from gtn_tf.outer_loop import Progress
@@ -27,9 +28,6 @@ COLUMNS = (
 )
 
 
-_NEW = "flags.txt.new"  # what a start that was killed at once may leave
-
-
 def open_workdir(folder: Path, config: Config) -> None:
     """Makes a run's folder, or checks that it holds a run of this configuration.
 
@@ -41,13 +39,13 @@ def open_workdir(folder: Path, config: Config) -> None:
     try:
         if flagfile.is_file():
             _check_same(flagfile, config)
-        elif folder.is_dir() and {path.name for path in folder.iterdir()} - {_NEW}:
+        elif folder.is_dir() and set(folder.iterdir()) - {whole_files.beside(flagfile)}:
             raise ValueError(
                 f"--workdir={folder} is not empty and holds no run (no flags.txt): "
                 "give a new or an empty folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(flagfile, config.as_flagfile())
+        whole_files.replace_text(flagfile, config.as_flagfile())
     except OSError as error:
         raise ValueError(
             f"--workdir={folder} cannot be written ({error.strerror}): give a folder "
@@ -103,16 +101,11 @@ def _check_same(flagfile: Path, config: Config) -> None:
         )
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
 def write_results(folder: Path, results: dict) -> None:
     """Writes results.json."""
-    replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    whole_files.replace_text(
+        folder / "results.json", json.dumps(results, indent=2) + "\n"
+    )
 
 
 class Metrics:
@@ -129,7 +122,7 @@ class Metrics:
             with path.open(newline="") as file:
                 rows = list(csv.reader(file))[1 : num_steps + 1]
         lines = [",".join(row) + "\n" for row in [COLUMNS, *rows]]
-        replace_text(path, "".join(lines))
+        whole_files.replace_text(path, "".join(lines))
         self._file = path.open("a", newline="", buffering=1)
 
     def write(

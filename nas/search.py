@@ -19,7 +19,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FatalError
 from tqdm import tqdm
 
-from gtn_tf import workdirs
+from gtn_tf import whole_files, workdirs
 from gtn_tf.locks import locked
 from nas import distribution, oracle, report, search_space
 from nas.journal import Entry, Journal
@@ -116,7 +116,7 @@ def run(config: SearchConfig) -> list[Entry]:
         else:
             _search(config, journal, setting, architectures)
         table = report.best_table(journal.entries) + "\n"
-        workdirs.replace_text(folder / "table.md", table)
+        whole_files.replace_text(folder / "table.md", table)
     print(table)
     return journal.entries
 

@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_what_a_kill_leaves_beside_is_not_read(tmp_path):
     save(tmp_path, 1)
-    (tmp_path / "outer_step_00000002.new").write_bytes(b"half")
+    (tmp_path / "new_outer_step_00000002.ckpt").write_bytes(b"half")
     assert Checkpoints(tmp_path).restore()[0].outer_step == 1
 
 

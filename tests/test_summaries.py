@@ -110,3 +110,12 @@ def test_a_continued_run_adds_to_the_folder(tmp_path):
         summaries.validation(Progress(step, 1.0), 0.5, hyperparameters(), GRID)
     assert scalars(read(tmp_path)["meta_loss"]) == [(1, 1.0), (2, 2.0)]
     assert len(list((tmp_path / "samples").iterdir())) == 2
+
+
+def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "{{node x}} events; full")
+
+    monkeypatch.setattr(tf.summary, "scalar", full)
+    with pytest.raises(OSError, match="^events; full$"):
+        Summaries(tmp_path).step(Progress(1, 1.0), StepResult(*[1.0] * 3))

@@ -149,17 +149,6 @@ def test_results_are_json_and_replaced_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_text_is_replaced_or_stays(tmp_path):
-    path = tmp_path / "flags.txt"
-    workdirs.replace_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        workdirs.replace_text(path, "new, but not whole \ud800")
-    assert path.read_text() == "old"
-    workdirs.replace_text(path, "new")
-    assert path.read_text() == "new"
-    assert [file.name for file in tmp_path.iterdir()] == ["flags.txt"]
-
-
 HEADER = (
     "outer_step,seconds,meta_loss,intermediate_loss,gradient_norm,validation_accuracy,"
     "num_divergences"
