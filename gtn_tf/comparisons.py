@@ -26,6 +26,7 @@ from gtn_tf import (
 )
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
+from gtn_tf.locks import locked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,8 @@ def run(
       The table.
 
     Raises:
-      ValueError: a run that cannot be, before the first has begun.
+      ValueError: a run that cannot be, before the first has begun; a folder that
+        another process has.
     """
     runs = [
         (
@@ -69,9 +71,11 @@ def run(
         for name, changes in comparison.variants.items()
     ]
     records = []
-    for name, run_config in runs:
-        records.append(_once(name, run_config, comparison.split))
-        _report(folder, comparison, records)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        for name, run_config in runs:
+            records.append(_once(name, run_config, comparison.split))
+            _report(folder, comparison, records)
     return format_table(comparison, records)
 
 

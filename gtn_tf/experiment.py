@@ -24,16 +24,26 @@ def run(config: TrainingConfig) -> dict:
       ValueError: a configuration, data or folder that cannot be used; nothing has
         been written then.
     """
-    dataset = data.load(config.dataset, config.data_dir or None, config.seed)
-    assembly.choose_threads(config, dataset)
-    specs = assembly.build_learner_specs(config, dataset)
-    problem = assembly.build_problem(config, dataset)
-    assembly.build_differentiation(config, problem, specs)
+    dataset = check(config)
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
     with locked(folder):
         return _run(config, dataset, folder)
+
+
+def check(config: TrainingConfig) -> Dataset:
+    """The data of a run that can be; nothing is written.
+
+    Raises:
+      ValueError: data or learners that cannot be used, memory that does not suffice.
+    """
+    dataset = data.load(config.dataset, config.data_dir or None, config.seed)
+    assembly.choose_threads(config, dataset)
+    specs = assembly.build_learner_specs(config, dataset)
+    problem = assembly.build_problem(config, dataset)
+    assembly.build_differentiation(config, problem, specs)
+    return dataset
 
 
 def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:

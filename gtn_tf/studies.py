@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from gtn_tf import comparisons, tuning
+from gtn_tf import comparisons, experiment, tuning
 from gtn_tf.comparisons import Comparison
 from gtn_tf.config import TrainingConfig
 from gtn_tf.fields import field
@@ -98,4 +98,5 @@ def run(config: StudyConfig) -> None:
     Raises:
       ValueError: a run that cannot be, before the first has begun.
     """
+    experiment.check(config.base())
     print(STUDIES[config.study](config, Path(config.run_folder).expanduser()))

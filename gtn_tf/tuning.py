@@ -19,6 +19,7 @@ import numpy as np
 
 from gtn_tf import assembly, data, study_figures, training, whole_files, workdirs
 from gtn_tf.config import TrainingConfig
+from gtn_tf.locks import locked
 
 
 def suggest(hyperparameters: keras_tuner.HyperParameters) -> dict:
@@ -89,6 +90,9 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
     """Both optimizations; writes figure_1b.png and table.md and returns the table.
 
     Interrupted, the same call goes on.
+
+    Raises:
+      ValueError: a folder that another process has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     losses, num_diverged = {}, {}
@@ -96,7 +100,8 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
         name = "weight norm" if weight_norm else "no weight norm"
         own = dataclasses.replace(config, weight_norm=weight_norm)
         trials = folder / name.replace(" ", "_")
-        _Tuner(own, trials, num_trials).search()
+        with locked(folder):
+            _Tuner(own, trials, num_trials).search()
         values = [
             json.loads(path.read_text())["loss"]
             for path in sorted(trials.glob("trial_*/record.json"))

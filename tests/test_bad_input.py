@@ -111,6 +111,8 @@ BAD = [
     ("export", "--workdir=run --output=out"),
     ("study", "--study=weight_norm --num_trials=0"),
     ("study", "--study=everything"),
+    ("study", "--dataset=mnist --data_dir=mnist --workdir=out"),
+    ("study", "--learner=transformer --workdir=out"),
     ("study", "--study=sources --num_seeds=0"),
     ("search", "--evaluation=guess"),
     ("search", "--teacher=missing"),

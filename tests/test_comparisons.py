@@ -10,6 +10,7 @@ import pytest
 
 from gtn_tf import comparisons, evaluation, training
 from gtn_tf.comparisons import Comparison
+from gtn_tf.locks import locked
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, validate_every=1)
 COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})
@@ -93,6 +94,12 @@ def test_a_variant_that_cannot_be_stops_before_the_first_run(tmp_path):
     with pytest.raises(ValueError, match="--num_inner_steps=0 is out of range"):
         comparisons.run(comparison, CONFIG, tmp_path, num_seeds=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_refused(finished):
+    folder, _ = finished
+    with locked(folder), pytest.raises(ValueError, match="in use by process"):
+        comparisons.run(COMPARISON, CONFIG, folder, num_seeds=2)
 
 
 def test_table_means_over_seeds():

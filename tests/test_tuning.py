@@ -10,6 +10,7 @@ import pytest
 
 from gtn_tf import tuning
 from gtn_tf.config import TrainingConfig
+from gtn_tf.locks import locked
 
 CONFIG = TrainingConfig(num_outer_steps=3)
 
@@ -52,6 +53,12 @@ def test_a_finished_optimization_is_not_run_again(trained, tmp_path):
     table = tuning.run(CONFIG, tmp_path, num_trials=2)
     trained.clear()
     assert tuning.run(CONFIG, tmp_path, num_trials=2) == table
+    assert not trained
+
+
+def test_a_folder_in_use_is_refused(trained, tmp_path):
+    with locked(tmp_path), pytest.raises(ValueError, match="in use by process"):
+        tuning.run(CONFIG, tmp_path, num_trials=2)
     assert not trained
 
 
