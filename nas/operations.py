@@ -10,8 +10,39 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from gtn_tf import layers
+
+
+@keras.saving.register_keras_serializable("nas")
+class FusedBatchNorm(keras.layers.BatchNormalization):
+    """Keras' batch norm of [B, H, W, C] in float32, as one operation.
+
+    Keras' own computes its parts one by one: a step of training takes a third longer.
+    """
+
+    def call(self, inputs, training=False, mask=None):
+        if not training:
+            outputs, _, _ = self._fused(
+                inputs,
+                mean=self.moving_mean.value,
+                variance=self.moving_variance.value,
+                is_training=False,
+            )
+            return outputs
+        outputs, mean, variance = self._fused(inputs)
+        count = tf.cast(tf.size(inputs) // tf.size(mean), variance.dtype)
+        variance *= (count - 1) / count  # TensorFlow's is the unbiased estimate
+        new = 1 - self.momentum
+        self.moving_mean.assign_add(new * (mean - self.moving_mean))
+        self.moving_variance.assign_add(new * (variance - self.moving_variance))
+        return outputs
+
+    def _fused(self, inputs, **options):
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma, self.beta, epsilon=self.epsilon, **options
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +77,8 @@ class Style:
         """Batch norm."""
         if not self.batch_norm:
             return features
-        if self.weight_norm:
-            return layers.BatchNorm(dtype=self.dtype)(features)
-        norm = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, dtype=self.dtype
-        )
+        momentum = 0.0 if self.weight_norm else 0.9
+        norm = FusedBatchNorm(momentum=momentum, epsilon=1e-5, dtype=self.dtype)
         return norm(features)
 
     def relu(self, features):

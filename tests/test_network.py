@@ -8,7 +8,7 @@ import pytest
 
 from gtn_tf import layers
 from nas import network, search_space
-from nas.operations import Style
+from nas.operations import FusedBatchNorm, Style
 
 # Trainable parameters for 10 classes and 32x32x3 (Luo et al., 2018; NAONet-A first),
 # with (N, F) of (1, 8), (3, 32) and (6, 36).
@@ -69,10 +69,14 @@ def test_any_shape_and_number_of_classes(text, shape):
 def test_weight_norm_is_in_all_layers_or_none(weight_norm):
     model = build(NAONET_A, style=Style(weight_norm))
     kinds = {type(layer) for layer in model.layers}
-    normalised = {layers.WeightNormConv2D, layers.WeightNormDense, layers.BatchNorm}
-    plain = {keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization}
+    normalised = {layers.WeightNormConv2D, layers.WeightNormDense}
+    plain = {keras.layers.Conv2D, keras.layers.Dense}
     present, absent = (normalised, plain) if weight_norm else (plain, normalised)
     assert present <= kinds and not absent & kinds
+    momenta = {
+        layer.momentum for layer in model.layers if isinstance(layer, FusedBatchNorm)
+    }
+    assert momenta == {0.0 if weight_norm else 0.9}
     assert all(
         not layer.use_bias
         for layer in model.layers

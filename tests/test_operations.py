@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nas import operations, search_space
 from nas.operations import OPERATIONS, Style
@@ -41,7 +42,7 @@ def test_of_a_pair_each_strides_along_its_own_axis():
     assert kernels(build(9, 1)) == [(1, 7, 1, 1), (7, 1, 1, 1)]
     assert kernels(build(6, 2)) == [(1, 1, 2, 2)]
     kinds = [type(layer).__name__ for layer in build(8, 1).layers[1:]]
-    assert kinds == 2 * ["ReLU", "Conv2D", "BatchNormalization"]
+    assert kinds == 2 * ["ReLU", "Conv2D", "FusedBatchNorm"]
 
 
 @pytest.mark.parametrize("number, reduce", [(10, np.max), (13, np.mean)])
@@ -66,3 +67,24 @@ def test_factorized_reduction_sees_even_and_odd_pixels():
     first, second = inner(images)
     np.testing.assert_allclose(first[0, :, :, 0], [[0, 2], [8, 10]])
     np.testing.assert_allclose(second[0, :, :, 0], [[5, 7], [13, 15]])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_fused_batch_norm_is_keras_own(momentum):
+    images = np.random.default_rng(0).normal(3, 2, (2, 3, 4, 5)).astype(np.float32)
+    classes = keras.layers.BatchNormalization, operations.FusedBatchNorm
+    results = []
+    for layer in [kind(momentum=momentum, epsilon=1e-2) for kind in classes]:
+        layer.build(images.shape)
+        layer.gamma.assign([1, 2, 3, 4, 5])
+        layer.beta.assign([5, 4, 3, 2, 1])
+        x = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, training=True)
+            total = tf.reduce_sum(outputs**3)
+        gradients = tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
+        tensors = [outputs, layer(x + 1), layer.moving_mean, layer.moving_variance]
+        results.append([np.array(tensor) for tensor in tensors + gradients])
+    for keras_own, fused in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, keras_own, rtol=1e-4, atol=1e-3)
