@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from nas import proxy, search, search_space
+from gtn_tf import experiment
+from nas import proxy, search, search_config, search_space
 from nas.journal import Journal
 from nas.judging import Result
 from nas.search_config import SearchConfig
@@ -200,6 +201,23 @@ def test_files_of_architectures_that_cannot_be(tmp_path, judged, text, words):
 def test_a_missing_file_of_architectures(tmp_path, judged):
     with pytest.raises(ValueError, match="cannot be read.*text file"):
         run(tmp_path / "a", architectures=str(tmp_path / "none"))
+
+
+def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = []
+
+    def train(config):
+        trained.append(config)
+        folder = tmp_path / config.run_folder
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text("{}")
+
+    monkeypatch.setattr(experiment, "run", train)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="runs/digits-gtn-"):
+            search_config.build_setting(SearchConfig())
+    assert trained == [search_config.DIGITS_TEACHER]
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):
