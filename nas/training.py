@@ -17,6 +17,7 @@ import tensorflow as tf
 from gtn_tf import data
 from gtn_tf.data_files import Split
 from gtn_tf.inner_loop import cross_entropy
+from gtn_tf.inner_optimizers import INNER_OPTIMIZERS
 from nas.judging import Procedure, Result, Setting, accuracy, judge
 from nas.network import MIN_AUXILIARY_SIZE
 from nas.regularization import Regularization, cutout, set_progress
@@ -88,7 +89,10 @@ def train(
       procedure: its num_epochs are what the learning rate's cosine goes over.
       seed: of the data order, crops, flips and cutout.
     """
-    step = _compile(model, procedure, count_steps(setting, procedure.num_epochs))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        procedure.learning_rate, count_steps(setting, procedure.num_epochs)
+    )
+    step = _compile(model, procedure)
     shown = iter(batches(setting, procedure.batch_size, procedure.cutout, seed))
     steps_per_epoch = count_steps(setting, 1)
     losses: list[tf.Tensor] = []
@@ -97,23 +101,23 @@ def train(
             if not np.all(np.isfinite(losses[-steps_per_epoch:])):
                 break
             set_progress(model, min(1, (number + steps_per_epoch) / num_steps))
-        losses.append(step(*next(shown)))
+        losses.append(step(*next(shown), schedule(number)))
     total = float(np.sum(losses))
     return Losses(total, math.isfinite(total))
 
 
-def _compile(model: keras.Model, procedure: Procedure, num_steps: int) -> Callable:
-    """x [B, H, W, C], targets [B, K] -> loss; moves the model's weights."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        procedure.learning_rate, num_steps
-    )
-    optimizer = keras.optimizers.SGD(
-        schedule, procedure.momentum, global_clipnorm=procedure.clip_norm
-    )
-    variables = [v.value for v in model.trainable_variables]
-    optimizer.build(variables)
+def _compile(model: keras.Model, procedure: Procedure) -> Callable:
+    """x [B, H, W, C], targets [B, K], learning rate -> loss; moves the weights.
 
-    def step(x, targets):
+    The update is the inner loop's: momentum sums gradients, as NAO's does. (A Keras
+    optimizer keeps the graph of every step that was traced with it, some 20 to 65 MB
+    an architecture.)
+    """
+    optimizer = INNER_OPTIMIZERS["sgd"]
+    variables = [v.value for v in model.trainable_variables]
+    velocities = [tf.Variable(slot) for v in variables for slot in optimizer.init(v)]
+
+    def step(x, targets, learning_rate):
         with tf.GradientTape() as tape:
             logits, *auxiliary = tf.nest.flatten(model(x, training=True))
             loss = cross_entropy(targets, logits)
@@ -126,7 +130,13 @@ def _compile(model: keras.Model, procedure: Procedure, num_steps: int) -> Callab
             g + procedure.weight_decay * v
             for g, v in zip(gradients, variables, strict=True)
         ]
-        optimizer.apply(decayed, variables)
+        if procedure.clip_norm:
+            decayed, _ = tf.clip_by_global_norm(decayed, procedure.clip_norm)
+        hyperparameters = (learning_rate, procedure.momentum)
+        for v, velocity, g in zip(variables, velocities, decayed, strict=True):
+            value, (slot,) = optimizer.update(g, (velocity,), v, hyperparameters)
+            v.assign(value)
+            velocity.assign(slot)
         return loss
 
     return tf.function(step, autograph=False)

@@ -1,6 +1,7 @@
 """Every evaluation of an architecture, on digits and one small network each."""
 
 import dataclasses
+import gc
 import math
 
 import keras
@@ -153,6 +154,18 @@ def test_a_diverged_network_is_one_bad_score(setting):
     assert proxy.sum_of_losses(few, SPEC, 0).score == -1e9
     assert proxy.real_steps(few, SPEC, 0).diverged
     proxy._few_real_steps.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["teacher", "real_steps", "search"])
+def test_no_traced_step_outlives_its_architecture(setting, name):
+    def graphs():
+        gc.collect()
+        return {id(o) for o in gc.get_objects() if type(o).__name__ == "FuncGraph"}
+
+    before = graphs()
+    EVALUATIONS[name](setting, SPEC, 3)
+    proxy._few_real_steps.cache_clear()
+    assert not graphs() - before
 
 
 def test_batches_are_augmented_anew_and_cut(setting):
