@@ -88,7 +88,10 @@ class SearchConfig(fields.Config):
         high=1e6,
     )
     early_epochs: float = field(
-        2, "after which early-stopped training is", low=1e-3, high=1e6
+        0,
+        "after which early-stopped training is; 0: a tenth of --num_epochs",
+        low=0,
+        high=1e6,
     )
     batch_size: int = field(128, "on real data (NAO: 128)", low=1, high=100_000)
     learning_rate: float = field(
@@ -160,7 +163,7 @@ def build_setting(config: SearchConfig) -> Setting:
             cutout=config.cutout,
         ),
         num_steps=config.num_steps or steps,
-        early_epochs=config.early_epochs,
+        early_epochs=config.early_epochs or config.num_epochs / 10,
         num_validation_images=config.num_validation_images,
     )
 

@@ -1,5 +1,6 @@
 """Searches from flags to journal: stopped, killed, in several processes, refused."""
 
+import dataclasses
 import json
 import pathlib
 import signal
@@ -218,6 +219,13 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
             search_config.build_setting(SearchConfig())
     assert trained == [search_config.DIGITS_TEACHER]
+
+
+def test_early_stopping_is_a_tenth_unless_given():
+    few = SearchConfig(evaluation="early_stopped", num_epochs=1)
+    assert search_config.build_setting(few).early_epochs == 0.1
+    given = dataclasses.replace(few, early_epochs=0.5)
+    assert search_config.build_setting(given).early_epochs == 0.5
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):
