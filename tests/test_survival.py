@@ -68,16 +68,17 @@ def wait_for_steps(process, folder, count):
     assert process.exitcode == 0
 
 
-def test_killed_at_random_moments(start, undisturbed, tmp_path):
+def killed_until_done(start, folder, num_kills, most_steps, **changes):
+    """Runs again after each of `num_kills` kills, `most_steps` apart at most."""
+    last = dataclasses.replace(CONFIG, **changes).num_outer_steps - 1
     random.seed(0)
     kills = 0
     while True:
-        process = start(tmp_path)
-        if kills < NUM_KILLS:
-            done = len(rows(tmp_path)) if (tmp_path / "metrics.csv").is_file() else 0
-            wait_for_steps(
-                process, tmp_path, min(done + random.randrange(6), NUM_STEPS - 1)
-            )
+        process = start(folder, **changes)
+        if kills < num_kills:
+            done = len(rows(folder)) if (folder / "metrics.csv").is_file() else 0
+            count = min(done + random.randrange(most_steps), last)
+            wait_for_steps(process, folder, count)
             time.sleep(random.random() * 0.02)  # anywhere in a step or a checkpoint
             if process.is_alive():
                 process.kill()
@@ -86,14 +87,34 @@ def test_killed_at_random_moments(start, undisturbed, tmp_path):
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
-    assert kills == NUM_KILLS
-    assert without_seconds(tmp_path) == without_seconds(undisturbed)
-    assert_same_values(final_values(tmp_path), final_values(undisturbed))
-    seconds = [float(row["seconds"]) for row in rows(tmp_path)]
+    assert kills == num_kills
+
+
+def assert_same_run(folder, undisturbed):
+    assert without_seconds(folder) == without_seconds(undisturbed)
+    assert_same_values(final_values(folder), final_values(undisturbed))
+    seconds = [float(row["seconds"]) for row in rows(folder)]
     assert seconds == sorted(seconds)
-    for path in tmp_path.glob("events.out.tfevents.*"):
+    for path in folder.glob("events.out.tfevents.*"):
         for _ in tf.compat.v1.train.summary_iterator(str(path)):
             pass  # raises where a record is damaged
+
+
+def test_killed_at_random_moments(start, undisturbed, tmp_path):
+    killed_until_done(start, tmp_path, NUM_KILLS, 6)
+    assert_same_run(tmp_path, undisturbed)
+
+
+@pytest.mark.long
+def test_the_default_run_killed(start, tmp_path):
+    fields = dataclasses.fields(TrainingConfig)
+    changes = {f.name: f.default for f in fields if f.name != "workdir"}
+    changes |= {"compare_with_real": False, "checkpoint_every_seconds": 1}
+    process = start(tmp_path / "undisturbed", **changes)
+    process.join()
+    assert process.exitcode == 0
+    killed_until_done(start, tmp_path / "killed", NUM_KILLS, 40, **changes)
+    assert_same_run(tmp_path / "killed", tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
