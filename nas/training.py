@@ -162,6 +162,9 @@ def batches(
     train_split = dataset.train
     num_images = len(train_split.labels)
     size = min(batch_size, num_images)
+    options = tf.data.Options()
+    # Its thread can hold back the iterator's end for a minute.
+    options.autotune.enabled = False
     return (
         tf.data.Dataset.from_tensor_slices((train_split.images, train_split.labels))
         .shuffle(num_images, seed=seed)
@@ -170,4 +173,5 @@ def batches(
         .enumerate()
         .map(prepare)
         .prefetch(2)
+        .with_options(options)
     )

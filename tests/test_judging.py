@@ -168,6 +168,10 @@ def test_no_traced_step_outlives_its_architecture(setting, name):
     assert not graphs() - before
 
 
+def test_no_thread_holds_back_the_end_of_the_data(setting):
+    assert training.batches(setting, 8, 0, 0).options().autotune.enabled is False
+
+
 def test_batches_are_augmented_anew_and_cut(setting):
     dataset = dataclasses.replace(setting.dataset, augment=True)
     train = dataset.train
