@@ -239,13 +239,23 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
-def test_the_papers_search_is_a_flagfile():
-    text = (ROOT / "bin" / "flagfiles" / "cifar10_nas.flags").read_text()
-    assert "bin/search --flagfile=bin/flagfiles/cifar10_nas.flags" in text
+def search_of(name):
+    text = (ROOT / "bin" / "flagfiles" / f"{name}.flags").read_text()
+    assert f"bin/search --flagfile=bin/flagfiles/{name}.flags" in text
     flags = "".join(f"{line}\n" for line in text.splitlines() if line[:2] == "--")
-    config = SearchConfig(**SearchConfig.values_of(flags))
+    return SearchConfig(**SearchConfig.values_of(flags))
+
+
+def test_the_papers_search_is_a_flagfile():
+    config = search_of("cifar10_nas")
     assert (config.num_cells, config.num_filters, config.num_nodes) == (3, 32, 5)
     assert (config.max_trials, config.num_epochs) == (800, 100)
+
+
+def test_a_search_for_two_cores_is_a_flagfile():
+    config = search_of("cifar10_nas_cpu")
+    assert (config.num_cells, config.num_filters, config.num_nodes) == (1, 8, 5)
+    assert (config.max_trials, config.num_epochs) == (50, 1)
 
 
 def test_a_journal_is_lines_of_json(tmp_path, judged):
