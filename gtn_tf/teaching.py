@@ -72,6 +72,7 @@ class LoadedTeacher:
             name: values.numpy()
             for name, values in self._signatures["hyperparameters"]().items()
         }
+        self._kept: dict[int, list] = {}  # seed -> batches, of one seed
 
     @property
     def num_inner_steps(self) -> int:
@@ -111,8 +112,17 @@ class LoadedTeacher:
 
     def dataset(self, seed: int = 0) -> tf.data.Dataset:
         """The T batches in order, as `model.fit` takes them."""
-        num_steps = self.num_inner_steps
-        return tf.data.Dataset.range(num_steps).map(lambda step: self.batch(step, seed))
+        steps = tf.data.Dataset.range(self.num_inner_steps)
+        options = tf.data.Options()
+        # Its thread can hold back the iterator's end for as long as it has run.
+        options.autotune.enabled = False
+        return steps.map(lambda step: self.batch(step, seed)).with_options(options)
+
+    def _batches(self, seed: int) -> list:
+        """The T batches, kept for the next model that is taught with the same seed."""
+        if seed not in self._kept:
+            self._kept = {seed: list(self.dataset(seed))}
+        return self._kept[seed]
 
     def images(self, latents, labels) -> tf.Tensor:
         """x [N, H, W, C] generated from latents [N, Z] and label ids [N].
@@ -160,7 +170,7 @@ class LoadedTeacher:
             inner_step = tf.function(
                 _inner_step(model, optimizer, loss), autograph=False
             )
-            for step, batch in enumerate(self.dataset(seed)):
+            for step, batch in enumerate(self._batches(seed)):
                 slots = inner_step(slots, *batch, tf.unstack(rates[step]))
         return model
 

@@ -163,7 +163,7 @@ def batches(
     num_images = len(train_split.labels)
     size = min(batch_size, num_images)
     options = tf.data.Options()
-    # Its thread can hold back the iterator's end for a minute.
+    # Its thread can hold back the end of the iterator for a minute.
     options.autotune.enabled = False
     return (
         tf.data.Dataset.from_tensor_slices((train_split.images, train_split.labels))

@@ -195,6 +195,27 @@ def test_any_keras_model_is_taught_and_stays_one(teacher, tmp_path, build):
     assert np.abs(model(x) - after).max() > 1e-4
 
 
+def test_models_of_one_seed_share_its_batches(tmp_path, monkeypatch):
+    export_case(tmp_path, curriculum="shuffled_batch")
+    teacher = gtn_tf.load_teacher(tmp_path)
+    drawn, dataset = [], teacher.dataset
+    monkeypatch.setattr(
+        teacher, "dataset", lambda seed: drawn.append(seed) or dataset(seed)
+    )
+    fresh = sequential()
+    fresh(teacher.batch(0)[0])
+    weights = fresh.get_weights()
+    taught = []
+    for seed in (0, 0, 1, 2, 3, 0):
+        fresh.set_weights(weights)
+        values = teacher.teach(fresh, seed).get_weights()
+        taught.append(np.concatenate([value.ravel() for value in values]))
+    assert drawn == [0, 1, 2, 3, 0]
+    np.testing.assert_array_equal(taught[0], taught[1])
+    np.testing.assert_array_equal(taught[0], taught[-1])
+    assert any(np.any(other != taught[0]) for other in taught[2:-1])
+
+
 def test_fit_takes_the_dataset(teacher):
     model = sequential("softmax")
     model.compile("adam", "categorical_crossentropy")
