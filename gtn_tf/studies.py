@@ -22,7 +22,7 @@ _BASELINES = {
     "real": {"teacher": "real"},
 }
 
-_COMPARISONS = {
+COMPARISONS = {
     # Section 3.2, Figure 1c; Figures 2a and 2b.
     "curricula": Comparison(
         "test",
@@ -55,7 +55,7 @@ _COMPARISONS = {
 
 
 def _compare(config: StudyConfig, folder: Path) -> str:
-    comparison = _COMPARISONS[config.study]
+    comparison = COMPARISONS[config.study]
     return comparisons.run(comparison, config.base(), folder, config.num_seeds)
 
 
@@ -64,7 +64,7 @@ def _tune(config: StudyConfig, folder: Path) -> str:
 
 
 # (config, folder) -> the table.
-STUDIES: dict[str, Callable] = dict.fromkeys(_COMPARISONS, _compare) | {
+STUDIES: dict[str, Callable] = dict.fromkeys(COMPARISONS, _compare) | {
     "weight_norm": _tune
 }
 
