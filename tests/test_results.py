@@ -11,8 +11,10 @@ MEASURED = Path(__file__).parent / "measured"
 RESULTS = (MEASURED.parent.parent / "RESULTS.md").read_text()
 
 
-@pytest.mark.parametrize("name, study", [("mnist_curricula", "curricula")])
-def test_the_table_is_that_of_the_records(name, study, tmp_path):
+@pytest.mark.parametrize(
+    "name, study", [("mnist_curricula", "curricula"), ("digits_recipe", "recipe")]
+)
+def test_the_table_is_that_of_the_records(name, study):
     comparison = studies.COMPARISONS[study]
     paths = (MEASURED / name).glob("*/seed_*/record.json")
     records = sorted(
