@@ -94,10 +94,14 @@ PLAIN = Style()  # for training on real data
 
 
 def factorized_reduction(features, filters: int, style: Style):
-    """Half the filters from the even pixels, half from the odd, then batch norm."""
-    shifted = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(features)
-    shifted = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), dtype=style.dtype)(shifted)
-    halves = [
+    """Half the filters from the even pixels, half from the odd, then batch norm.
+
+    The odd ones are the even ones of an image shifted by a pixel. It is shifted by
+    padding, and what that adds is cut off after the convolution, where it is small:
+    the gradient of cutting off a whole image takes as long as the convolutions.
+    """
+    shifted = keras.layers.ZeroPadding2D(1, dtype=style.dtype)(features)
+    even, odd = (
         layers.convolution(
             num_filters, style.weight_norm, style.dtype, 1, strides=2, use_bias=False
         )(part)
@@ -105,7 +109,9 @@ def factorized_reduction(features, filters: int, style: Style):
             (features, filters // 2),
             (shifted, filters - filters // 2),
         )
-    ]
+    )
+    odd = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(odd)
+    halves = [even, odd]
     return style.normalised(keras.layers.Concatenate(dtype=style.dtype)(halves))
 
 

@@ -54,19 +54,23 @@ def test_even_pooling_pads_right_and_bottom(number, reduce):
     np.testing.assert_allclose(outputs[:, 5, 5], corner, rtol=1e-5)
 
 
-def test_factorized_reduction_sees_even_and_odd_pixels():
-    features = keras.Input((4, 4, 1))
-    outputs = operations.factorized_reduction(features, 3, Style(False))
+@pytest.mark.parametrize(
+    "size, even, odd",
+    [
+        (4, [[0, 2], [8, 10]], [[5, 7], [13, 15]]),
+        (3, [[0, 2], [6, 8]], [[4, 0], [0, 0]]),  # zeros at the right and bottom
+    ],
+)
+def test_factorized_reduction_sees_even_and_odd_pixels(size, even, odd):
+    features = keras.Input((size, size, 1))
+    outputs = operations.factorized_reduction(features, 3, Style(batch_norm=False))
     model = keras.Model(features, outputs)
-    even, odd = (x for x in model.layers if isinstance(x, keras.layers.Conv2D))
-    assert (even.filters, odd.filters) == (1, 2)
-    for layer in (even, odd):
-        layer.set_weights([np.ones_like(layer.get_weights()[0])])
-    images = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
-    inner = keras.Model(model.input, [even.output, odd.output])
-    first, second = inner(images)
-    np.testing.assert_allclose(first[0, :, :, 0], [[0, 2], [8, 10]])
-    np.testing.assert_allclose(second[0, :, :, 0], [[5, 7], [13, 15]])
+    model.set_weights([np.ones_like(weight) for weight in model.get_weights()])
+    images = np.arange(size**2, dtype=np.float32).reshape(1, size, size, 1)
+    (seen,) = model(images).numpy()  # [H', W', 3]: one channel of even, two of odd
+    np.testing.assert_allclose(seen[..., 0], even)
+    np.testing.assert_allclose(seen[..., 1], odd)
+    np.testing.assert_allclose(seen[..., 2], odd)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
