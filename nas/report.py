@@ -136,26 +136,46 @@ def read_search(folder: Path) -> Search:
 def _search_sections(
     searches: list[Search], reference: str, output: Path
 ) -> Iterable[str]:
-    by_evaluation: dict[str, list[Entry]] = {}
-    for search in searches:
-        by_evaluation.setdefault(search.config.evaluation, []).extend(search.entries)
+    finals = [search for search in searches if search.config.evaluation == "final"]
+    by_name = _by_name([search for search in searches if search not in finals])
     judged = {
         name: correlation.judged(entries)
-        for name, entries in by_evaluation.items()
+        for name, entries in by_name.items()
         if entries
     }
     if reference in judged:
         yield from _correlation_sections(judged, reference, output)
-    for name, entries in by_evaluation.items():
-        if name not in ("final", reference):
+    for name, entries in by_name.items():
+        if name != reference:
             yield f"## Best by {name}\n\n" + best_table(entries)
-    finals = [search for search in searches if search.config.evaluation == "final"]
     if finals:
         yield "## Final evaluation (Table 1)\n\n" + table_1(finals)
 
 
+def _by_name(searches: list[Search]) -> dict[str, list[Entry]]:
+    """Entries by evaluation; where its searches differ in a flag, by that as well.
+
+    Other seeds of an evaluation are more of the same, and so are other proposals.
+    """
+    ways = [search.config.fixed() for search in searches]
+    for way in ways:
+        for name in ("seed", "evaluation_seed", "oracle"):
+            del way[name]
+    found: dict[str, list[Entry]] = {}
+    for search, way in zip(searches, ways, strict=True):
+        rivals = [w for w in ways if w["evaluation"] == way["evaluation"]]
+        changes = [
+            f"--{name}={value}"
+            for name, value in way.items()
+            if any(rival[name] != value for rival in rivals)
+        ]
+        name = " ".join([search.config.evaluation, *changes])
+        found.setdefault(name, []).extend(search.entries)
+    return found
+
+
 def _correlation_sections(judged: dict[str, Judged], reference: str, output: Path):
-    proxies = {n: j for n, j in judged.items() if n not in (reference, "final")}
+    proxies = {name: each for name, each in judged.items() if name != reference}
     if "teacher" in proxies:
         for name in list(proxies):
             if name != "teacher":

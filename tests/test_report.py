@@ -67,6 +67,14 @@ def test_repeated_seeds_are_one_judgement(searches, tmp_path):
     assert row(text, "params")[-2] == "4.0"
 
 
+def test_other_flags_are_another_judgement(searches, tmp_path):
+    longer = write_search(tmp_path / "d", "params", np.arange(30), num_filters=16)
+    text = make([*searches, longer], tmp_path / "out")
+    assert row(text, "params --num_filters=8")[1] == "-1.00 (-1.00 to -1.00)"
+    assert row(text, "params --num_filters=16")[-2] == "2.0"
+    assert "| params |" not in text
+
+
 def test_table_1(tmp_path):
     folders = [
         write_search(tmp_path / str(seed), "final", [score], evaluation_seed=seed)
