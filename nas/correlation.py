@@ -10,6 +10,8 @@ from scipy import stats
 
 from nas.journal import Entry
 
+NUM_RESAMPLES = 1000  # of an interval
+
 
 class Judged(NamedTuple):
     """Architectures judged in one way; a mean where there are several seeds."""
@@ -77,7 +79,7 @@ def _with_interval(statistic, a: np.ndarray, b: np.ndarray):
     if np.isnan(value):  # one of the two has no order
         return value, value, value
     generator = np.random.default_rng(0)
-    draws = generator.integers(len(a), size=(1000, len(a)))
+    draws = generator.integers(len(a), size=(NUM_RESAMPLES, len(a)))
     resampled = [correlation(a[draw], b[draw]) for draw in draws]
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return value, float(low), float(high)
