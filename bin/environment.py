@@ -26,19 +26,12 @@ OLDEST = (3, 10)
 NEWEST = (3, 13)  # that the TensorFlow of constraints.txt is built for
 REQUIRED = ("gtn_tf", "tensorflow")
 INSTALL = ["--constraint", "constraints.txt", "--editable", ".[test]"]
-TENSORFLOW_DEFAULTS = {
-    # By itself TensorFlow uses these kernels only on processors with AVX-512; on one
-    # with AVX2 training takes about half the time with them.
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 OR_ACTIVATE = "or activate an environment that has gtn_tf and tensorflow"
 
 
 def ensure(*modules: str) -> None:
     """Returns in an environment that has gtn_tf, TensorFlow and `modules`.
 
-    TensorFlow's settings are then as in `TENSORFLOW_DEFAULTS`, where not yet given.
     Where the running one lacks them, sets `.venv` up if need be and starts the running
     command again in it. Exits with code 2 and one line on stderr where that fails.
     """
@@ -50,8 +43,7 @@ def ensure(*modules: str) -> None:
     complete = all(is_installed(name) for name in REQUIRED + modules)
     inside = os.path.realpath(sys.prefix) == os.path.realpath(str(VENV))
     if complete and (not inside or is_current()):
-        for name, value in TENSORFLOW_DEFAULTS.items():
-            os.environ.setdefault(name, value)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         return
     if inside and is_current():
         fail(f"packages are missing from {VENV}; delete it and run this again")

@@ -128,18 +128,6 @@ def test_sets_up_once_and_starts_the_script_again(checkout):
     assert len(commands(checkout)) == 2
 
 
-@pytest.mark.parametrize("given, expected", [(None, "1"), ("0", "0")])
-def test_fast_kernels_are_asked_for_unless_told_otherwise(
-    checkout, monkeypatch, given, expected
-):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    if given:
-        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given)
-    with (checkout / "bin" / "hello").open("a") as file:
-        file.write("import os\nprint(os.environ['TF_ENABLE_ONEDNN_OPTS'])\n")
-    assert hello(checkout)[1].splitlines()[-1] == expected
-
-
 @pytest.mark.parametrize("name", ["setup.cfg", "constraints.txt"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_changed_inputs_run_pip_again(checkout, name, inside):

@@ -255,7 +255,7 @@ def test_the_papers_search_is_a_flagfile():
 def test_a_search_for_two_cores_is_a_flagfile():
     config = search_of("cifar10_nas_cpu")
     assert (config.num_cells, config.num_filters, config.num_nodes) == (1, 8, 5)
-    assert (config.max_trials, config.num_epochs) == (50, 1)
+    assert (config.max_trials, config.num_epochs) == (50, 0.5)
 
 
 def test_a_journal_is_lines_of_json(tmp_path, judged):
