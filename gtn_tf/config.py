@@ -154,6 +154,13 @@ class TrainingConfig(fields.Config):
     generator_output_scale: float = field(
         2, "factor after the tanh (the paper's text: 1)", low=1e-3, high=1e3
     )
+    warm_start_steps: int = field(
+        0,
+        "steps in which generator and latents first learn to draw real images; "
+        "distilled pixels begin as the images; 0: begin as noise (the paper)",
+        low=0,
+        high=10**6,
+    )
     recompute: str = field(
         "auto",
         "compute activations again on the way back (Appendix D), keep them, or decide "
@@ -208,6 +215,12 @@ class TrainingConfig(fields.Config):
             raise ValueError(
                 "--curriculum=none contradicts --teacher=distillation: pixels are "
                 "stored, not drawn; give all_shuffled, shuffled_batch or full"
+            )
+        if self.curriculum == "none" and self.warm_start_steps:
+            raise ValueError(
+                f"--warm_start_steps={self.warm_start_steps} contradicts "
+                "--curriculum=none: no latents are stored that could stand for real "
+                "images; drop it, or give all_shuffled, shuffled_batch or full"
             )
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise ValueError(

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from gtn_tf import layers, learners, stateless
+from gtn_tf import layers, learners, stateless, upsampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +62,6 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     def dense(units):
         return layers.dense(units, spec.weight_norm, product, use_bias=False)
 
-    def upsampled(features):
-        return keras.layers.UpSampling2D(2, dtype=dtype)(features)
-
     latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
     targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
     features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
@@ -74,9 +71,10 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
         (height // 4, width // 4, base_channels), dtype=dtype
     )(features)
     convolution = layers.convolution(filters, spec.weight_norm, product, use_bias=False)
-    features = hidden(convolution, upsampled(features))
-    last = layers.convolution(channels, spec.weight_norm, product)
-    images = keras.layers.Activation("tanh", dtype=dtype)(last(upsampled(features)))
+    features = keras.layers.UpSampling2D(2, dtype=dtype)(features)
+    features = hidden(convolution, features)
+    last = upsampling.upsampled_convolution(channels, spec.weight_norm, product)
+    images = keras.layers.Activation("tanh", dtype=dtype)(last(features))
     images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
     model = keras.Model([latents, targets], images, name="generator")
     stateless_model = stateless.StatelessModel(model)

@@ -30,7 +30,7 @@ COMPARISONS = {
             "full": {},
             "shuffled_batch": {"curriculum": "shuffled_batch"},
             "all_shuffled": {"curriculum": "all_shuffled"},
-            "none": {"curriculum": "none"},
+            "none": {"curriculum": "none", "warm_start_steps": 0},
         }
         | _BASELINES,
     ),

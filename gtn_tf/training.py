@@ -19,12 +19,14 @@ from gtn_tf import (
     interruption,
     outer_loop,
     summaries,
+    warm_start,
     workdirs,
 )
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
 from gtn_tf.meta_gradients import MetaProblem
 from gtn_tf.outer_loop import Progress, StepResult
+from gtn_tf.teachers import Teacher
 
 
 class Trained(NamedTuple):
@@ -46,6 +48,8 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
     """
     run = _Run(config, dataset, folder)
     start = run.restore()
+    if not start.outer_step:
+        start = _begin(run.problem.teacher, config, dataset)
     with (
         interruption.heard() as request,
         tqdm(
@@ -84,6 +88,14 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
             f"bin/train --flagfile={folder}/flags.txt first"
         )
     return Trained(run.problem, run.evaluator, progress)
+
+
+def _begin(teacher: Teacher, config: TrainingConfig, dataset: Dataset) -> Progress:
+    """The start of a run; its seconds are those of the warm start."""
+    began = time.perf_counter()
+    if config.warm_start_steps and teacher.stores:
+        warm_start.warm_start(teacher, dataset, config.warm_start_steps, config.seed)
+    return Progress(0, time.perf_counter() - began)
 
 
 class _Run:

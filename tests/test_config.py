@@ -46,6 +46,7 @@ RANGES = {
     "max_divergences": (0, 10**6),
     "latent_size": (1, 100_000),
     "generator_output_scale": (1e-3, 1e3),
+    "warm_start_steps": (0, 10**6),
     "segment_length": (1, 100_000),
     "validate_every": (1, 10**9),
     "checkpoint_every_seconds": (0, 1e9),
@@ -97,6 +98,7 @@ OTHER = {
     "max_divergences": 5,
     "generator_widths": "1024-128-64",
     "generator_output_scale": 1.5,
+    "warm_start_steps": 12,
     "recompute": "always",
     "segment_length": 8,
     "precision": "bfloat16",
@@ -190,6 +192,12 @@ def test_ranges(name):
             {"curriculum": "none", "teacher": "distillation"},
             "--curriculum=none contradicts --teacher=distillation: pixels are "
             "stored, not drawn; give all_shuffled, shuffled_batch or full",
+        ),
+        (
+            {"curriculum": "none", "warm_start_steps": 5},
+            "--warm_start_steps=5 contradicts --curriculum=none: no latents are "
+            "stored that could stand for real images; drop it, or give all_shuffled, "
+            "shuffled_batch or full",
         ),
     ],
 )
