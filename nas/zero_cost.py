@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf import arithmetic
 from gtn_tf.inner_loop import cross_entropy
 from nas.judging import Result, Setting, judge
 from nas.operations import Style
@@ -30,14 +31,7 @@ def params(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
 def flops(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
     """Multiplications and additions of convolutions and dense layers, for one image."""
 
-    def score(model):
-        return sum(
-            2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
-            for layer in model.layers
-            if hasattr(layer, "kernel")
-        )
-
-    return judge(lambda: setting.network(spec, seed), score)
+    return judge(lambda: setting.network(spec, seed), arithmetic.forward_flops)
 
 
 def naswot(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:

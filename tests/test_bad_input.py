@@ -9,7 +9,14 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf import command_line, examination, experiment, publication, studies
+from gtn_tf import (
+    benchmark,
+    command_line,
+    examination,
+    experiment,
+    publication,
+    studies,
+)
 from gtn_tf.config import TrainingConfig
 from nas import report, search
 from nas.report import ReportConfig
@@ -19,6 +26,7 @@ PROGRAMS = {
     "train": (TrainingConfig, experiment.run, None),
     "evaluate": (examination.EvaluationConfig, examination.run, None),
     "export": (publication.ExportConfig, publication.run, None),
+    "benchmark": (benchmark.BenchmarkConfig, benchmark.run, None),
     "study": (studies.StudyConfig, studies.run, None),
     "search": (SearchConfig, search.run, None),
     "report": (ReportConfig, report.run, "folders"),
@@ -84,6 +92,7 @@ BAD = [
     ("train", "--learner=transformer"),
     ("train", "--teacher=real --curriculum=all_shuffled"),
     ("train", "--teacher=distillation --curriculum=none"),
+    ("train", "--curriculum=none --warm_start_steps=1"),
     ("train", "--curriculum=best"),
     ("train", "--seed=-1"),
     ("train", "--seed=one"),
@@ -106,6 +115,8 @@ BAD = [
     ("evaluate", "--workdir=run"),
     ("evaluate", "--workdir=run --split=train"),
     ("evaluate", "--workdir=run --num_learners=1"),
+    ("benchmark", "--num_repeats=0"),
+    ("benchmark", "--learner=transformer"),
     ("export", "--output=out"),
     ("export", "--workdir=missing --output=out"),
     ("export", "--workdir=run --output=out"),
