@@ -17,7 +17,7 @@ class Judged(NamedTuple):
     """Architectures judged in one way; a mean where there are several seeds."""
 
     scores: dict[str, float]  # digest -> score
-    seconds: float  # for one architecture, all seeds together
+    seconds: dict[str, float]  # digest -> of all seeds together
     num_diverged: int
 
 
@@ -30,15 +30,18 @@ class Agreement(NamedTuple):
     best_half_spearman: tuple[float, float, float]  # better half by the proxy's score
     best_half_kendall: tuple[float, float, float]
     precision: float  # of the proxy's top tenth, how many are in the reference's
+    seconds: float  # of the proxy for one of them, on average
 
 
 def judged(entries: list[Entry]) -> Judged:
     """Entries of one kind of evaluation, whatever journals they come from."""
     scores: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
     for entry in entries:
-        scores.setdefault(entry.spec.digest, []).append(entry.score)
+        digest = entry.spec.digest
+        scores.setdefault(digest, []).append(entry.score)
+        seconds[digest] = seconds.get(digest, 0) + entry.seconds
     means = {digest: float(np.mean(values)) for digest, values in scores.items()}
-    seconds = sum(entry.seconds for entry in entries) / max(1, len(means))
     return Judged(means, seconds, sum(entry.diverged for entry in entries))
 
 
@@ -47,7 +50,7 @@ def rank_average(*several: Judged) -> Judged:
     common = sorted(set.intersection(*(set(each.scores) for each in several)))
     ranks = [stats.rankdata([each.scores[d] for d in common]) for each in several]
     scores = dict(zip(common, np.mean(ranks, axis=0).tolist(), strict=True))
-    seconds = sum(each.seconds for each in several)
+    seconds = {d: sum(each.seconds[d] for each in several) for d in common}
     return Judged(scores, seconds, sum(each.num_diverged for each in several))
 
 
@@ -66,6 +69,7 @@ def agreement(proxy: Judged, reference: Judged) -> Agreement | None:
         _with_interval(stats.spearmanr, a[best], b[best]),
         _with_interval(stats.kendalltau, a[best], b[best]),
         _precision(a, b),
+        float(np.mean([proxy.seconds[digest] for digest in common])),
     )
 
 

@@ -205,12 +205,13 @@ def correlation_table(proxies: dict[str, Judged], reference: Judged) -> str:
         cells = [
             *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
             f"{found.precision:.0%}",
-            f"{proxy.seconds:.1f}",
+            f"{found.seconds:.1f}",
             str(proxy.num_diverged),
         ]
         lines.append(f"| {name} | {found.num_architectures} | {' | '.join(cells)} |")
+    seconds = np.mean(list(reference.seconds.values()))
     lines.append(
-        f"| (reference) | {len(reference.scores)} | | | | | | {reference.seconds:.1f} "
+        f"| (reference) | {len(reference.scores)} | | | | | | {seconds:.1f} "
         f"| {reference.num_diverged} |"
     )
     return "\n".join(lines)

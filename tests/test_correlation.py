@@ -10,7 +10,8 @@ from nas.journal import Entry
 
 
 def judged(scores, seconds=1.0):
-    return Judged({str(i): float(s) for i, s in enumerate(scores)}, seconds, 0)
+    scores = {str(i): float(s) for i, s in enumerate(scores)}
+    return Judged(scores, dict.fromkeys(scores, seconds), 0)
 
 
 def test_agreement_is_scipys_over_all_and_the_better_half():
@@ -32,7 +33,7 @@ def test_agreement_is_scipys_over_all_and_the_better_half():
 
 def test_only_common_architectures_count():
     proxy = judged(range(10))
-    reference = Judged({str(i): i for i in range(5, 30)}, 1.0, 0)
+    reference = Judged({str(i): i for i in range(5, 30)}, {}, 0)
     assert correlation.agreement(proxy, reference).num_architectures == 5
     assert correlation.agreement(judged(range(3)), reference) is None
 
@@ -59,7 +60,7 @@ def test_seeds_of_an_architecture_are_averaged():
     ]
     found = correlation.judged(entries)
     assert sorted(found.scores.values()) == pytest.approx([0.4, 0.9])
-    assert found.seconds == pytest.approx(6.0)
+    assert sorted(found.seconds.values()) == pytest.approx([4.0, 8.0])
     assert found.num_diverged == 1
 
 
@@ -68,4 +69,11 @@ def test_rank_averages():
         judged([1, 2, 3], seconds=2.0), judged([10, 30, 20], seconds=0.5)
     )
     assert both.scores == {"0": 1.0, "1": 2.5, "2": 2.5}
-    assert both.seconds == 2.5
+    assert both.seconds == dict.fromkeys("012", 2.5)
+
+
+def test_seconds_are_those_of_the_common_architectures():
+    proxy = judged(range(8))
+    proxy.seconds.update({"0": 3.0, "7": 100.0})
+    found = correlation.agreement(proxy, judged(range(4)))
+    assert found.seconds == pytest.approx(1.5)
