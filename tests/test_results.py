@@ -1,9 +1,11 @@
 """RESULTS.md quotes the stored records of the studies that made it."""
 
+import csv
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gtn_tf import comparisons, studies
@@ -24,6 +26,42 @@ def test_the_table_is_that_of_the_records(name, study):
     )
     assert {record["variant"] for record in records} == set(comparison.variants)
     assert comparisons.format_table(comparison, records) in RESULTS
+
+
+@pytest.mark.parametrize("teacher", ["gtn", "distillation"])
+def test_the_sources_on_mnist_are_those_of_the_records(teacher):
+    folder = MEASURED / "mnist_sources" / teacher
+    results = json.loads((folder / "results.json").read_text())
+    accuracy = results["teacher"]["test_accuracy"]
+    assert accuracy["mean"] == pytest.approx(np.mean(accuracy["values"]))
+    with (folder / "metrics.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert int(last["outer_step"]) == results["num_outer_steps"]
+    assert float(last["seconds"]) == pytest.approx(results["seconds"], abs=0.01)
+    assert (
+        f"| {teacher} | {accuracy['mean']:.2%} | {accuracy['low']:.2%} to "
+        f"{accuracy['high']:.2%} | {results['num_outer_steps']} "
+        f"| {results['seconds']:,.0f} |"
+    ) in RESULTS
+
+
+def test_twenty_learners_on_mnist_are_those_of_the_record():
+    path = MEASURED / "mnist_sources" / "twenty_learners.json"
+    values = {name: np.array(v) for name, v in json.loads(path.read_text()).items()}
+    assert {len(v) for v in values.values()} == {20}
+    gtn, distillation = (f"{values[n].mean():.2%}" for n in ("gtn", "distillation"))
+    assert (gtn, distillation) == ("98.63%", "98.51%")
+    assert "it has 98.63 % (98.58 to 98.68), distillation 98.51 %" in RESULTS
+
+
+def test_the_run_on_mnist_was_repeated():
+    def rows(name):
+        with (MEASURED / "mnist_sources" / name / "metrics.csv").open(newline="") as f:
+            return [row | {"seconds": None} for row in csv.DictReader(f)]
+
+    again = rows("gtn_again")
+    assert again == rows("gtn")[: len(again)]
+    assert f"equal to the last digit in all {len(again)} outer steps" in RESULTS
 
 
 def test_the_correlations_are_those_of_the_journals(tmp_path, monkeypatch):
