@@ -58,6 +58,16 @@ def ensure(*modules: str) -> None:
         fail(f"cannot make {VENV}: {error}; make that possible {OR_ACTIVATE}")
 
 
+def use_onednn() -> None:
+    """Has TensorFlow compute with oneDNN, unless TF_ENABLE_ONEDNN_OPTS says otherwise.
+
+    TensorFlow leaves it off on CPUs without AVX-512, where it halves an outer step. The
+    search does without it there: its small cells then got other scores when judged
+    again, and TensorFlow 2.21 aborted at times.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 def is_installed(name: str) -> bool:
     """Whether `import name` finds a package; importing TensorFlow takes seconds."""
     spec = importlib.util.find_spec(name)

@@ -244,15 +244,20 @@ def test_environment_that_has_the_packages_is_used(checkout, tmp_path, files, us
     assert commands(checkout) == ([] if used else [VENV_COMMAND, PIP_COMMAND])
 
 
+def load(checkout):
+    path = checkout / "bin" / "environment.py"
+    spec = importlib.util.spec_from_file_location("environment_under_test", path)
+    environment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(environment)
+    return environment
+
+
 @pytest.fixture
 def refusal(checkout, monkeypatch, capsys):
     """Calls ensure() with one name replaced in its module; returns its only line."""
 
     def call(name, value):
-        path = checkout / "bin" / "environment.py"
-        spec = importlib.util.spec_from_file_location("environment_under_test", path)
-        environment = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(environment)
+        environment = load(checkout)
         environment.REQUIRED = ("stub_gtn_tf", "stub_tensorflow")
         monkeypatch.setattr(environment, name, value)
         with pytest.raises(SystemExit) as exit_:
@@ -292,6 +297,26 @@ def test_missing_venv_module_is_one_line(refusal, missing):
 def test_failing_venv_is_reported(refusal, checkout):
     line = refusal("run", lambda command, lock: 1)
     assert line.startswith(f"gtn_tf: cannot make {checkout}/.venv (see above)")
+
+
+@pytest.mark.parametrize(("given", "then"), [(None, "1"), ("0", "0")])
+def test_a_users_word_on_onednn_stands(checkout, monkeypatch, given, then):
+    variables = {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
+    monkeypatch.setattr(os, "environ", variables)
+    load(checkout).use_onednn()
+    assert variables == {"TF_ENABLE_ONEDNN_OPTS": then}
+
+
+def test_what_trains_learners_uses_onednn():
+    scripts = {
+        p.name: p.read_text()
+        for p in (CHECKOUT / "bin").iterdir()
+        if not p.suffix and p.is_file()
+    }
+    users = {
+        name for name, text in scripts.items() if "environment.use_onednn()" in text
+    }
+    assert users == {"train", "study", "evaluate", "export", "benchmark"}
 
 
 @pytest.mark.parametrize("name", ["environment.py", "test"])
