@@ -1,6 +1,6 @@
 """A search: proposals of an oracle, judged one by one, kept in a journal.
 
-WORKDIR/  flags.txt  journal.jsonl  table.md  keras_tuner/
+WORKDIR/  flags.txt  journal.jsonl  teacher.json  table.md  keras_tuner/
 
 In one process, or with a chief that proposes and keeps the journal and workers that
 judge, over keras-tuner's own gRPC service.
@@ -9,6 +9,7 @@ judge, over keras-tuner's own gRPC service.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from gtn_tf import whole_files, workdirs
 from gtn_tf.locks import locked
+from gtn_tf.teaching import LoadedTeacher
 from nas import distribution, oracle, report, search_space
 from nas.journal import Entry, Journal
 from nas.judging import Setting
@@ -94,7 +96,8 @@ def run(config: SearchConfig) -> list[Entry]:
 
     Raises:
       ValueError: a folder, teacher, data or list of architectures that cannot be
-        used; a chief's port that is taken, or a chief that does not answer.
+        used; a teacher that was trained anew since the search began; a chief's port
+        that is taken, or a chief that does not answer.
     """
     if config.role == "worker":
         distribution.reach_chief(config.address)
@@ -109,6 +112,8 @@ def run(config: SearchConfig) -> list[Entry]:
     workdirs.open_workdir(folder, config)
     print(f"search folder: {folder}", file=sys.stderr)
     with locked(folder):
+        if setting and setting.teacher:
+            _keep_to_one_teacher(folder / "teacher.json", setting.teacher)
         journal = Journal(folder / "journal.jsonl")
         if config.role == "chief":
             with distribution.as_chief(config):
@@ -119,6 +124,18 @@ def run(config: SearchConfig) -> list[Entry]:
         whole_files.replace_text(folder / "table.md", table)
     print(table)
     return journal.entries
+
+
+def _keep_to_one_teacher(path: Path, teacher: LoadedTeacher) -> None:
+    """Scores by two teachers do not compare, though both came from one folder."""
+    text = json.dumps(teacher.description, indent=2) + "\n"
+    if not path.is_file():
+        whole_files.replace_text(path, text)
+    elif path.read_text() != text:
+        raise ValueError(
+            f"--workdir={path.parent} holds scores by another teacher (described in "
+            f"{path}) than the one that --teacher now holds: give another --workdir"
+        )
 
 
 def _search(

@@ -43,7 +43,6 @@ class SearchConfig(fields.Config):
         "",
         "exported folder of the teacher; where none is given for digits, one "
         "that is trained in minutes if it is not there",
-        may_change=True,
     )
     oracle: str = field("random", "what proposes architectures", choices=tuple(ORACLES))
     architectures: str = field(

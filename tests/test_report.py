@@ -75,6 +75,13 @@ def test_other_flags_are_another_judgement(searches, tmp_path):
     assert "| params |" not in text
 
 
+def test_another_teacher_is_another_judgement(searches, tmp_path):
+    again = write_search(tmp_path / "d", "teacher", np.arange(30), teacher="other")
+    text = make([*searches, again], tmp_path / "out")
+    assert row(text, "teacher --teacher=other")[-2] == "2.0"
+    assert "| teacher |" not in text
+
+
 def test_table_1(tmp_path):
     folders = [
         write_search(tmp_path / str(seed), "final", [score], evaluation_seed=seed)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -237,6 +238,20 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"trained for mnist, images of \(28, 28, 1\)"):
         run(tmp_path / "a", teacher="somewhere", evaluation="teacher")
     assert not (tmp_path / "a").exists()
+
+
+def test_one_teacher_for_a_search(tmp_path, judged, monkeypatch):
+    teacher = types.SimpleNamespace(description={"num_outer_steps": 3})
+    setting = types.SimpleNamespace(teacher=teacher)
+    monkeypatch.setattr(search, "build_setting", lambda config: setting)
+    run(tmp_path, max_trials=2)
+    entries = run(tmp_path, max_trials=3)
+    teacher.description = {"num_outer_steps": 4}
+    with pytest.raises(ValueError, match="scores by another teacher.*--workdir"):
+        run(tmp_path, max_trials=4)
+    assert Journal(tmp_path / "journal.jsonl").entries == entries
+    with pytest.raises(ValueError, match="--teacher= there, elsewhere now"):
+        run(tmp_path, teacher="elsewhere")
 
 
 def search_of(name):
