@@ -6,6 +6,7 @@ The one place that reads absl flags. A user's mistake is one line and exit code 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 
@@ -54,6 +55,9 @@ def run(
         try:
             rest = flags.FLAGS(arguments)[1:]
         except SystemExit:  # absl has printed what --help asks for
+            return 0
+        except BrokenPipeError:  # as in --help | head; Python would flush again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if rest and positional:
             flags.FLAGS[positional].value = ",".join(rest)

@@ -1,6 +1,7 @@
 """Flags in, library call, exit code and one line out."""
 
 import dataclasses
+import subprocess
 import sys
 
 import pytest
@@ -130,3 +131,20 @@ def test_help_shows_every_flag_and_its_choices(capsys):
         assert f" --{field.name}: " in text or f" --[no]{field.name}: " in text
         choices = field.metadata["choices"]
         assert not choices or f"[{' | '.join(choices)}]" in text
+
+
+def test_help_whose_reader_has_gone_is_no_error():
+    call = "command_line.run(config.TrainingConfig, None, ['train', '--help'])"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from gtn_tf import command_line, config; exit({call})",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    errors = process.stderr.read()  # TensorFlow may say something of its own
+    assert b"error: " not in errors and b"BrokenPipeError" not in errors
+    assert process.wait() == 0
