@@ -28,7 +28,7 @@ def test_the_table_is_that_of_the_records(name, study):
     assert comparisons.format_table(comparison, records) in RESULTS
 
 
-@pytest.mark.parametrize("teacher", ["gtn", "distillation"])
+@pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
 def test_the_sources_on_mnist_are_those_of_the_records(teacher):
     folder = MEASURED / "mnist_sources" / teacher
     results = json.loads((folder / "results.json").read_text())
@@ -64,11 +64,17 @@ def test_the_run_on_mnist_was_repeated():
     assert f"equal to the last digit in all {len(again)} outer steps" in RESULTS
 
 
-def test_the_correlations_are_those_of_the_journals(tmp_path, monkeypatch):
+@pytest.mark.parametrize("teacher", ["teacher", "noise_teacher"])
+def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
     journals = sorted((MEASURED / "cifar10_search").glob("*/journal.jsonl"))
-    folders = [path.parent for path in journals]
-    assert {folder.name for folder in folders} >= {"search", "teacher", "params"}
+    seeds = {teacher, f"{teacher}_seed_1"}
+    folders = [
+        path.parent
+        for path in journals
+        if "teacher" not in path.parent.name or path.parent.name in seeds
+    ]
+    assert {folder.name for folder in folders} >= {"search", "params"} | seeds
     config = report.ReportConfig(",".join(map(str, folders)), str(tmp_path))
     report.run(config)
 
