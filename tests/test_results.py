@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gtn_tf import comparisons, studies
 from nas import correlation, report
+from nas.journal import Journal
 
 MEASURED = Path(__file__).parent / "measured"
 RESULTS = (MEASURED.parent.parent / "RESULTS.md").read_text()
@@ -85,3 +87,18 @@ def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypat
     start = made.index("## Rank correlation")
     table = made[start:].split("\n\n")[1]
     assert rows(table) <= rows(RESULTS)
+
+
+def test_two_seeds_of_the_reference():
+    def scores(folder):
+        entries = Journal(MEASURED / folder / "journal.jsonl").entries
+        return {entry.architecture: entry.score for entry in entries}
+
+    first, second = scores("cifar10_search/search"), scores("cifar10_reference_seed_1")
+    pairs = np.array([(first[name], score) for name, score in second.items()])
+    agreement = stats.spearmanr(*pairs.T).statistic
+    noise = 100 * np.std(pairs[:, 0] - pairs[:, 1], ddof=1) / 2**0.5
+    text = " ".join(RESULTS.split())
+    assert f"the first {len(pairs)} cells in the order" in text
+    assert f"correlate by {agreement:.2f} with themselves" in text
+    assert f"standard deviation of {noise:.1f} points" in text
