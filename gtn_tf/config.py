@@ -50,7 +50,7 @@ class TrainingConfig(fields.Config):
     learner: str = field(
         "digits:64-128-128",
         f"FAMILY ({', '.join(learners.FAMILIES)}), drawn from the predefined set, or "
-        "FAMILY:WIDTHS as in mnist:64-128-256",
+        "FAMILY:WIDTHS as in mnist:64-128-256; several joined by commas",
     )
     num_learners: int = field(
         16, "architectures in the predefined set", low=1, high=10_000

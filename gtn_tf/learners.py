@@ -176,12 +176,20 @@ def sample_specs(family: str, num_specs: int, seed: int, **common) -> list[Learn
 
 
 def parse(text: str, num_specs: int, seed: int, **common) -> list[LearnerSpec]:
-    """The learners that `--learner=FAMILY` or `--learner=FAMILY:WIDTHS` stands for.
+    """The learners that `--learner=LEARNER[,LEARNER...]` stands for, each once.
+
+    A LEARNER is FAMILY, `num_specs` of its predefined set, or FAMILY:WIDTHS.
 
     Raises:
       ValueError: unknown family, or widths that are not positive integers, one for
         each layer of the family.
     """
+    parts = text.split(",")
+    specs = [s for part in parts for s in _parse(part, num_specs, seed, **common)]
+    return list(dict.fromkeys(specs))
+
+
+def _parse(text: str, num_specs: int, seed: int, **common) -> list[LearnerSpec]:
     family, _, widths = text.partition(":")
     if family not in FAMILIES:
         raise ValueError(

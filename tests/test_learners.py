@@ -190,9 +190,19 @@ def test_parse_draws_from_the_predefined_set():
     )
 
 
+def test_parse_joins_learners_of_several_kinds_and_drops_repetitions():
+    texts = ["residual:4-8", "mnist", "cifar10:4-4-4-4-4"]
+    joined = learners.parse(",".join([*texts, "residual:4-8"]), 2, 7, **MNIST)
+    apart = [spec for text in texts for spec in learners.parse(text, 2, 7, **MNIST)]
+    assert joined == apart
+    assert len(joined) == 4
+
+
 @pytest.mark.parametrize(
     "text, came, allowed",
     [
+        ("mnist,vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10, "),
+        ("mnist,", "learner family '' is unknown", "digits, mnist, cifar10, "),
         ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10, "),
         ("", "learner family '' is unknown", "digits, mnist, cifar10, "),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
