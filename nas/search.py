@@ -203,4 +203,15 @@ def read_architectures(path: Path) -> list[search_space.ArchitectureSpec]:
             f"--architectures={path} cannot be read ({error}): give a text file with "
             "an architecture in each line"
         ) from None
-    return [search_space.read(line) for line in lines if line.strip()]
+    return [
+        _read_line(line, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _read_line(line: str, where: str) -> search_space.ArchitectureSpec:
+    try:
+        return search_space.read(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

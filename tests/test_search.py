@@ -186,7 +186,7 @@ def test_flags_that_cannot_be(changes, words):
 @pytest.mark.parametrize(
     "text, words",
     [
-        (b"0 7 1", "has 3 integers: give 8 for each node"),
+        (b"\n0 7 1", "list.txt, line 2: .* has 3 integers: give 8 for each node"),
         (b"0 7 1 99 0 7 1 5", "operation 99: give one of"),
         (b"0 7 2 5 0 7 1 5", "node 2 reads 2"),
         (b'{"conv_dag": 1}', "NAO's JSON format"),
