@@ -66,17 +66,15 @@ def test_the_run_on_mnist_was_repeated():
     assert f"equal to the last digit in all {len(again)} outer steps" in RESULTS
 
 
-@pytest.mark.parametrize("teacher", ["teacher", "noise_teacher"])
+@pytest.mark.parametrize("teacher", ["teacher", "one_learner_teacher", "noise_teacher"])
 def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
     journals = sorted((MEASURED / "cifar10_search").glob("*/journal.jsonl"))
-    seeds = {teacher, f"{teacher}_seed_1"}
+    kinds = {path.parent: path.parent.name.partition("_seed_")[0] for path in journals}
     folders = [
-        path.parent
-        for path in journals
-        if "teacher" not in path.parent.name or path.parent.name in seeds
+        f for f, kind in kinds.items() if kind == teacher or "teacher" not in kind
     ]
-    assert {folder.name for folder in folders} >= {"search", "params"} | seeds
+    assert {kinds[f] for f in folders} >= {"search", "params", teacher}
     config = report.ReportConfig(",".join(map(str, folders)), str(tmp_path))
     report.run(config)
 
@@ -90,15 +88,16 @@ def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypat
 
 
 def test_two_seeds_of_the_reference():
-    def scores(folder):
-        entries = Journal(MEASURED / folder / "journal.jsonl").entries
-        return {entry.architecture: entry.score for entry in entries}
+    def scores(name):
+        path = MEASURED / "cifar10_search" / name / "journal.jsonl"
+        return {e.architecture: e.score for e in Journal(path).entries}
 
-    first, second = scores("cifar10_search/search"), scores("cifar10_reference_seed_1")
-    pairs = np.array([(first[name], score) for name, score in second.items()])
+    first, second = scores("search"), scores("search_seed_1")
+    assert set(first) == set(second)
+    pairs = np.array([(first[name], second[name]) for name in sorted(first)])
     agreement = stats.spearmanr(*pairs.T).statistic
     noise = 100 * np.std(pairs[:, 0] - pairs[:, 1], ddof=1) / 2**0.5
+    between = 100 * np.std(pairs.mean(axis=1), ddof=1)
     text = " ".join(RESULTS.split())
-    assert f"the first {len(pairs)} cells in the order" in text
-    assert f"correlate by {agreement:.2f} with themselves" in text
-    assert f"standard deviation of {noise:.1f} points" in text
+    assert f"seeds of the reference correlate by {agreement:.2f}" in text
+    assert f"standard deviation of {noise:.1f} points, beside {between:.1f}" in text
