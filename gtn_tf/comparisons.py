@@ -126,9 +126,10 @@ def _record(name: str, config: TrainingConfig, split_name: str) -> dict:
 
 
 def _held_out(config, dataset: Dataset, trained: training.Trained, split) -> list:
-    """Accuracies of architectures that the teacher has not been trained with."""
-    seen = set(assembly.build_learner_specs(config, dataset))
-    family = config.learner.partition(":")[0]
+    """Accuracies of architectures that the teacher has not been trained with, of the
+    family of the first that it has."""
+    seen = assembly.build_learner_specs(config, dataset)
+    family = seen[0].family
     unseen = dataclasses.replace(config, learner=family, num_learners=8, seed=2**31 - 1)
     specs = [s for s in assembly.build_learner_specs(unseen, dataset) if s not in seen]
     evaluator = evaluation.Evaluator(trained.problem, specs)
