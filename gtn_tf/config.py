@@ -188,7 +188,7 @@ class TrainingConfig(fields.Config):
         True, "meta-train real data's rates as well, for the table", may_change=True
     )
     num_test_learners: int = field(
-        5, "fresh learners in the final table", low=2, high=10_000, may_change=True
+        20, "fresh learners in the final table", low=2, high=10_000, may_change=True
     )
 
     def __post_init__(self):

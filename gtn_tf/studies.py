@@ -80,6 +80,13 @@ class StudyConfig(TrainingConfig):
     num_trials: int = field(
         20, "of the weight_norm study, with and without each", low=1, high=10_000
     )
+    num_test_learners: int = field(
+        5,
+        "fresh learners of each run, measured after every inner step",
+        low=2,
+        high=10_000,
+        may_change=True,
+    )
 
     @property
     def run_folder(self) -> str:

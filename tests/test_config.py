@@ -105,7 +105,7 @@ OTHER = {
     "validate_every": 3,
     "checkpoint_every_seconds": 0.5,
     "compare_with_real": False,
-    "num_test_learners": 20,
+    "num_test_learners": 7,
 }
 
 

@@ -31,7 +31,9 @@ def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     studies.run(config)
     assert capsys.readouterr().out == "the table\n"
     ((*_, base, folder, count),) = calls
-    assert base == TrainingConfig(workdir=str(tmp_path), latent_size=7)
+    assert base == TrainingConfig(
+        workdir=str(tmp_path), latent_size=7, num_test_learners=5
+    )
     assert type(base) is TrainingConfig
     assert folder == tmp_path
     assert count == (3 if name == "weight_norm" else 2)
