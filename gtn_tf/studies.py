@@ -82,7 +82,7 @@ class StudyConfig(TrainingConfig):
     )
     num_test_learners: int = field(
         5,
-        "fresh learners of each run, measured after every inner step",
+        "fresh learners of each run; comparisons follow each step by step",
         low=2,
         high=10_000,
         may_change=True,
