@@ -32,10 +32,12 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset):
         config.learner,
         config.num_learners,
         config.seed,
+        config.left_out,
+        config.varied,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         weight_norm=config.weight_norm,
-        batch_norm=config.batch_norm,
+        normalization=config.normalization,
         precision=config.precision,
     )
 
@@ -92,10 +94,9 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
         dataset.num_classes,
         config.curriculum,
     )
-    initial = {
+    initial = inner_optimizers.INITIAL | {
         "learning_rate": config.inner_learning_rate,
         "momentum": config.inner_momentum,
-        "beta_2": 0.999,
     }
     optimizer = inner_optimizers.INNER_OPTIMIZERS[config.inner_optimizer]
     return MetaProblem(
@@ -173,6 +174,7 @@ def build_outer_step(
         optimizer,
         config.clip_norm,
         build_differentiation(config, problem, specs),
+        config.learners_per_step,
     )
 
 

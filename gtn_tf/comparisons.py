@@ -167,7 +167,7 @@ def format_table(comparison: Comparison, records: list[dict]) -> str:
             # One seed: the interval is over its fresh learners.
             if len(values) == 1:
                 values = done[0]["accuracy"]
-            summary = evaluation.summarise(values, 0)
+            summary = evaluation.summarize(values, 0)
             cells[1] = f"{summary['mean']:.2%}"
             cells[2] = f"{summary['low']:.2%} to {summary['high']:.2%}"
             cells[3] = f"{np.mean([record['held_out'] for record in done]):.2%}"

@@ -10,7 +10,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from gtn_tf import curricula, fields, inner_loop, inner_optimizers, learners
+from gtn_tf import (
+    curricula,
+    families,
+    fields,
+    inner_loop,
+    inner_optimizers,
+    learners,
+)
 from gtn_tf.fields import field
 
 
@@ -48,18 +55,38 @@ class TrainingConfig(fields.Config):
         choices=tuple(curricula.CURRICULA),
     )
     learner: str = field(
-        "digits:64-128-128",
-        f"FAMILY ({', '.join(learners.FAMILIES)}), drawn from the predefined set, or "
-        "FAMILY:WIDTHS as in mnist:64-128-256; several joined by commas",
+        "any",
+        "learners to meta-train with, joined by commas: FAMILY "
+        f"({', '.join(families.FAMILIES)}), drawn from its predefined set; "
+        "FAMILY:WIDTHS as in mnist:64-128-256; or any, drawn from all families",
+    )
+    leave_out: str = field(
+        "",
+        "families, joined by commas, that are not meta-trained with and shown as "
+        "unseen in the final table",
     )
     num_learners: int = field(
-        16, "architectures in the predefined set", low=1, high=10_000
+        8, "architectures in the predefined set", low=1, high=10_000
+    )
+    vary: str = field(
+        "all",
+        "what is drawn for each learner beside its widths, joined by commas: "
+        f"{', '.join(learners.VARIED)}; all; or none (the paper: weight norm, batch "
+        "norm, LeakyReLU, Kaiming normal)",
     )
     weight_norm: bool = field(True, "in learners and generator (section 2)")
-    batch_norm: str = field(
-        "full",
-        "learners' batch norm: full (the paper), or center: subtract the mean only",
-        choices=("full", "center"),
+    normalization: str = field(
+        "batch",
+        "after learners' hidden layers, where it is not drawn: batch (the paper), "
+        "center: subtract the batch's mean only, layer, or none",
+        choices=("batch", "center", "layer", "none"),
+    )
+    learners_per_step: int = field(
+        1,
+        "learners whose meta-gradients an outer step averages, one after the other "
+        "in the memory of one (the paper: 1)",
+        low=1,
+        high=10_000,
     )
     num_inner_steps: int = field(
         10, "T (paper: MNIST 32, CIFAR-10 128)", low=1, high=100_000
@@ -69,7 +96,7 @@ class TrainingConfig(fields.Config):
     )
     inner_optimizer: str = field(
         "sgd",
-        "sgd with momentum (Equation 1), or adam",
+        "sgd with momentum (Equation 1), adam, or muon: orthogonalized momentum",
         choices=tuple(inner_optimizers.INNER_OPTIMIZERS),
     )
     inner_loss: str = field(
@@ -228,9 +255,41 @@ class TrainingConfig(fields.Config):
                 "integers joined by '-': give units-channels-filters, as in 1024-128-64"
             )
 
+        self._check_learners()
+
+    def _check_learners(self) -> None:
+        unknown = set(self.varied) - set(learners.VARIED)
+        if unknown:
+            raise ValueError(
+                f"--vary={self.vary} names {', '.join(sorted(unknown))}: give "
+                f"{', '.join(learners.VARIED)}, all or none"
+            )
+        unknown = set(self.left_out) - set(families.FAMILIES)
+        if unknown:
+            raise ValueError(
+                f"--leave_out={self.leave_out} names {', '.join(sorted(unknown))}: "
+                f"give some of {', '.join(families.FAMILIES)}"
+            )
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The properties that are drawn for each learner."""
+        if self.vary == "all":
+            return tuple(learners.VARIED)
+        return () if self.vary == "none" else _names(self.vary)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The families that are not meta-trained with."""
+        return _names(self.leave_out)
+
     @property
     def run_folder(self) -> str:
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
         return f"runs/{self.dataset.replace('/', '_')}-{self.teacher}-{self.digest}"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)

@@ -193,7 +193,7 @@ def _score(functions: _Functions, state: InnerState, split: Split) -> Score:
     return Score(*(float(total) / len(split.labels) for total in totals))
 
 
-def summarise(values: list[float], seed: int) -> dict:
+def summarize(values: list[float], seed: int) -> dict:
     """Mean and 95 % percentile bootstrap interval (n = 1,000, section 3).
 
     Args:

@@ -91,7 +91,7 @@ def run(config: EvaluationConfig) -> None:
             study_figures.accuracy_lines(folder / name, x_label, lines)
     table = format_table(rows, list(setting.sources))
     whole_files.replace_text(folder / "table.md", table)
-    _summarise(folder, rows, table)
+    _summarize(folder, rows, table)
     print(table)
 
 
@@ -167,7 +167,7 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
 
 
 def _cell(values: list[float], first: list[float] | None) -> str:
-    summary = evaluation.summarise(values, 0)
+    summary = evaluation.summarize(values, 0)
     text = f"{summary['mean']:.2%}"
     if len(values) > 1:
         text += f" ({summary['low']:.2%} to {summary['high']:.2%})"
@@ -176,7 +176,7 @@ def _cell(values: list[float], first: list[float] | None) -> str:
     return text
 
 
-def _summarise(folder: Path, rows: list[Row], table: str) -> None:
+def _summarize(folder: Path, rows: list[Row], table: str) -> None:
     """The same for TensorBoard: a curve for each source, and the table."""
     lines = {measure: _lines(rows, measure) for measure in _FIGURES}
     sources = {source for by_source in lines.values() for source in by_source}

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf import assembly, data, evaluation, export, training, workdirs
+from gtn_tf import assembly, data, evaluation, export, kinds, training, workdirs
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
 from gtn_tf.locks import locked
@@ -48,33 +48,57 @@ def check(config: TrainingConfig) -> Dataset:
 
 def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     trained = training.meta_train(config, dataset, folder)
+    found = {config.teacher: _test(config, dataset, trained)}
+    if config.teacher != "real" and config.compare_with_real:
+        found["real"] = _compare(config, dataset, folder / "real")
     results = {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
-        "teacher": _test(config, dataset, trained),
+        "teacher": _summary(config, found[config.teacher]),
     }
-    if config.teacher == "real":
-        results["real"] = results["teacher"]
-    elif config.compare_with_real:
-        results["real"] = _compare(config, dataset, folder / "real")
+    if "real" in found:
+        results["real"] = _summary(config, found["real"])
     export_run(config, dataset, trained, folder)
     workdirs.write_results(folder, results)
-    print(format_table(config, results))
+    print(format_table(config, results, found))
     return results
 
 
 def _compare(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     """Real data with the same learners, T and batch size, as many outer steps."""
-    real = dataclasses.replace(config, teacher="real", curriculum="full")
+    real = dataclasses.replace(
+        config, teacher="real", curriculum="full", warm_start_steps=0
+    )
     workdirs.open_workdir(folder, real)
     return _test(real, dataset, training.meta_train(real, dataset, folder))
 
 
-def _test(config: TrainingConfig, dataset: Dataset, trained: Trained) -> dict:
-    values = trained.evaluator.accuracies(
-        dataset.test, config.num_test_learners, config.seed
+def _test(
+    config: TrainingConfig, dataset: Dataset, trained: Trained
+) -> dict[str, list[float]]:
+    """Family -> test accuracies of fresh learners."""
+    return kinds.accuracies(
+        trained.problem,
+        kinds.specs_by_kind(config, dataset),
+        dataset.test,
+        config.num_test_learners,
+        config.seed,
     )
-    return {"test_accuracy": evaluation.summarise(values, config.seed)}
+
+
+def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
+    """Of all learners of seen kinds, and of each kind by itself."""
+    seen = [
+        a for family in found if family not in config.left_out for a in found[family]
+    ]
+    return {
+        "test_accuracy": evaluation.summarize(seen, config.seed),
+        "kinds": {
+            family: evaluation.summarize(values, config.seed)
+            | {"unseen": family in config.left_out}
+            for family, values in found.items()
+        },
+    }
 
 
 def export_run(
@@ -103,18 +127,11 @@ def _provenance(config: TrainingConfig, trained: Trained) -> dict:
     }
 
 
-def format_table(config: TrainingConfig, results: dict) -> str:
-    """The final table: few-step test accuracy of the teacher and of real data."""
-    lines = [
+def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
+    """The final table: few-step test accuracy by kind, the teacher's and real data's."""
+    return (
         f"test accuracy after {config.num_inner_steps} steps of "
         f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "
-        f"({results['num_outer_steps']} outer steps, {results['seconds']:.0f} s)",
-        f"{'training data':<16}{'mean':>8}   95 % interval",
-    ]
-    rows = {config.teacher: results["teacher"]}
-    if config.teacher != "real" and "real" in results:
-        rows["real"] = results["real"]
-    for name, row in rows.items():
-        mean, low, high = (row["test_accuracy"][key] for key in ("mean", "low", "high"))
-        lines.append(f"{name:<16}{mean:>8.2%}   {low:.2%} to {high:.2%}")
-    return "\n".join(lines)
+        f"of each kind, 95 % intervals ({results['num_outer_steps']} outer steps, "
+        f"{results['seconds']:.0f} s)\n" + kinds.format_table(found, config.left_out)
+    )

@@ -29,7 +29,7 @@ HELD_OUT: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
     "small residual network": _family("residual", 48, 96),
     "without weight norm": lambda s: dataclasses.replace(s, weight_norm=False),
     "batch norm with moving averages": lambda s: dataclasses.replace(
-        s, batch_norm="moving"
+        s, normalization="moving"
     ),
 }
 

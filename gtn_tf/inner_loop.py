@@ -45,7 +45,7 @@ def initial_state(
 ) -> InnerState:
     """A fresh learner, nothing remembered."""
     params, batch_stats = learner.init(seed)
-    return InnerState(params, batch_stats, optimizer.init(params))
+    return InnerState(params, batch_stats, optimizer.init(params, learner.layout))
 
 
 def inner_step(
@@ -66,7 +66,7 @@ def inner_step(
         loss = inner_loss(targets, logits)
     gradient = tape.gradient(loss, state.params)  # [P]
     params, slots = optimizer.update(
-        gradient, state.slots, state.params, hyperparameters
+        gradient, state.slots, state.params, hyperparameters, learner.layout
     )
     return InnerState(params, batch_stats, slots)
 

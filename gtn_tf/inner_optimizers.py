@@ -1,10 +1,11 @@
 """Optimizers of the inner loop as pure functions, and their learned hyperparameters.
 
-    init(params) -> slots
-    update(gradient, slots, params, hyperparameters) -> params, slots
+    init(params, layout) -> slots
+    update(gradient, slots, params, hyperparameters, layout) -> params, slots
 
 `hyperparameters` are the scalars of one inner step, in the order of `names`; they
-are learned with the teacher ("at no additional cost", section 2).
+are learned with the teacher ("at no additional cost", section 2). `layout` says where
+each tensor of weights lies in the flat vectors, for optimizers that tell them apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from gtn_tf import muon
+from gtn_tf.stateless import Layout
+
 
 @dataclasses.dataclass(frozen=True)
 class InnerOptimizer:
@@ -23,7 +27,7 @@ class InnerOptimizer:
 
     Attributes:
       names: its hyperparameters, a subset of the keys of `CONSTRAINTS`.
-      init: params [P] -> slots, a tuple of tensors.
+      init: (params [P], layout) -> slots, a tuple of tensors.
       update: see the module.
     """
 
@@ -32,11 +36,11 @@ class InnerOptimizer:
     update: Callable
 
 
-def _sgd_init(params):
+def _sgd_init(params, layout: Layout):
     return (tf.zeros_like(params),)
 
 
-def _sgd_update(gradient, slots, params, hyperparameters):
+def _sgd_update(gradient, slots, params, hyperparameters, layout: Layout):
     """SGD with momentum (Equation 1), as a recursion over the sum of gradients.
 
     velocity_t = momentum_t * velocity_(t-1) + gradient_t
@@ -50,11 +54,11 @@ def _sgd_update(gradient, slots, params, hyperparameters):
     return params - learning_rate * velocity, (velocity,)
 
 
-def _adam_init(params):
+def _adam_init(params, layout: Layout):
     return (tf.zeros_like(params), tf.zeros_like(params), tf.zeros([], params.dtype))
 
 
-def _adam_update(gradient, slots, params, hyperparameters):
+def _adam_update(gradient, slots, params, hyperparameters, layout: Layout):
     """Adam (Kingma & Ba, 2014), bias corrected.
 
     m = beta_1 m + (1 - beta_1) g,  v = beta_2 v + (1 - beta_2) g^2
@@ -80,6 +84,7 @@ INNER_OPTIMIZERS: dict[str, InnerOptimizer] = {
     "adam": InnerOptimizer(
         ("learning_rate", "momentum", "beta_2"), _adam_init, _adam_update
     ),
+    "muon": InnerOptimizer(muon.NAMES, muon.init, muon.update),
 }
 
 # Each name's map from an unconstrained variable to its range, and the inverse.
@@ -87,7 +92,10 @@ CONSTRAINTS: dict[str, tuple[Callable, Callable]] = {
     "learning_rate": (tf.exp, math.log),  # above 0
     "momentum": (tf.sigmoid, lambda p: math.log(p / (1 - p))),  # in (0, 1)
     "beta_2": (tf.sigmoid, lambda p: math.log(p / (1 - p))),
-}
+} | dict.fromkeys(muon.FACTORS, (tf.exp, math.log))
+
+# Where learning begins for what is no flag.
+INITIAL: dict[str, float] = {"beta_2": 0.999} | dict.fromkeys(muon.FACTORS, 1.0)
 
 
 class InnerHyperparameters:

@@ -5,6 +5,9 @@ The layers work under `keras.Model.stateless_call` and differentiate twice.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -27,7 +30,7 @@ def initial_gain(kernel):
     return ops.sqrt(ops.sum(ops.square(kernel), axis=axes))
 
 
-class _WeightNorm:
+class WeightNorm:
     """Mixin: a `gain` [units] beside Keras' `kernel`, which then stands for V."""
 
     def build(self, input_shape):
@@ -42,6 +45,11 @@ class _WeightNorm:
         )
 
     @property
+    def raw_kernel(self) -> keras.Variable:
+        """V."""
+        return self._kernel
+
+    @property
     def kernel(self):
         if not self.built:
             raise AttributeError("A weight-normalised layer has no kernel before build")
@@ -52,11 +60,11 @@ class _WeightNorm:
         return ops.cast(normalise_weight(kernel, gain), self.compute_dtype)
 
 
-class WeightNormDense(_WeightNorm, keras.layers.Dense):
+class WeightNormDense(WeightNorm, keras.layers.Dense):
     """Dense with W = g V / ||V||. [B, inputs] -> [B, units]."""
 
 
-class WeightNormConv2D(_WeightNorm, keras.layers.Conv2D):
+class WeightNormConv2D(WeightNorm, keras.layers.Conv2D):
     """Conv2D with W = g V / ||V||. [B, H, W, C] -> [B, H', W', filters]."""
 
 
@@ -79,9 +87,12 @@ class BatchNorm(keras.layers.Layer):
 
     def build(self, input_shape):
         def weight(name, initial, trainable):
+            # Where fresh weights are looked for; see `initial_weights`.
+            initializer = keras.initializers.get(initial)
+            setattr(self, f"{name}_initializer", initializer)
             return self.add_weight(
                 shape=input_shape[-1:],
-                initializer=initial,
+                initializer=initializer,
                 name=name,
                 trainable=trainable,
             )
@@ -115,22 +126,76 @@ class BatchNorm(keras.layers.Layer):
         return config | {"center_only": self.center_only, "epsilon": self.epsilon}
 
 
-def dense(units: int, weight_norm: bool, dtype, **kwargs) -> keras.layers.Layer:
-    """A dense layer, weight-normalised or plain, Kaiming normal kernel (A.1)."""
+def kaiming_normal(scale: float = 1.0) -> keras.initializers.Initializer:
+    """N(0, 2 * scale / fan_in), not truncated (A.1; He et al., 2015)."""
+    return keras.initializers.VarianceScaling(
+        2 * scale, mode="fan_in", distribution="untruncated_normal"
+    )
+
+
+def dense(
+    units: int, weight_norm: bool, dtype, initializer: str = "kaiming", **kwargs
+) -> keras.layers.Layer:
+    """A dense layer, weight-normalized or plain.
+
+    Args:
+      initializer: of its kernel, a key of `INITIALIZERS`.
+    """
     layer = WeightNormDense if weight_norm else keras.layers.Dense
-    return layer(units, kernel_initializer="he_normal", dtype=dtype, **kwargs)
+    kernel = INITIALIZERS[initializer]()
+    return layer(units, kernel_initializer=kernel, dtype=dtype, **kwargs)
 
 
-def convolution(filters: int, weight_norm: bool, dtype, kernel_size=3, **kwargs):
-    """A convolution, "same" if not told otherwise; plain or weight-normalised.
+def convolution(
+    filters: int,
+    weight_norm: bool,
+    dtype,
+    kernel_size=3,
+    initializer: str = "kaiming",
+    **kwargs,
+) -> keras.layers.Layer:
+    """A convolution, "same" if not told otherwise; plain or weight-normalized.
 
-    Its kernel is Kaiming normal.
+    Args:
+      initializer: of its kernel, a key of `INITIALIZERS`.
     """
     layer = WeightNormConv2D if weight_norm else keras.layers.Conv2D
-    options = {"padding": "same", "kernel_initializer": "he_normal"} | kwargs
+    kernel = INITIALIZERS[initializer]()
+    options = {"padding": "same", "kernel_initializer": kernel} | kwargs
     return layer(filters, kernel_size, dtype=dtype, **options)
 
 
-def activation(dtype) -> keras.layers.Layer:
-    """LeakyReLU with alpha = 0.1 (A.1)."""
-    return keras.layers.LeakyReLU(negative_slope=0.1, dtype=dtype)
+# Name -> makes the initializer of kernels: the paper's, or the default of Keras.
+INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
+    "kaiming": kaiming_normal,
+    "keras": keras.initializers.GlorotUniform,
+}
+
+
+def activation(dtype, name: str = "leaky_relu") -> keras.layers.Layer:
+    """An activation by name, a key of `ACTIVATIONS`."""
+    return ACTIVATIONS[name](dtype=dtype)
+
+
+ACTIVATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
+    "leaky_relu": functools.partial(keras.layers.LeakyReLU, negative_slope=0.1),  # A.1
+    "relu": keras.layers.ReLU,
+    "gelu": functools.partial(keras.layers.Activation, "gelu"),
+}
+
+
+@keras.saving.register_keras_serializable("gtn_tf")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector to each token. [B, tokens, size] -> the same."""
+
+    embeddings_initializer = keras.initializers.RandomNormal(stddev=0.02)
+
+    def build(self, input_shape):
+        self.embeddings = self.add_weight(
+            shape=input_shape[1:],
+            initializer=self.embeddings_initializer,
+            name="embeddings",
+        )
+
+    def call(self, inputs):
+        return inputs + self.embeddings

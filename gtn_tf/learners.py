@@ -1,155 +1,29 @@
-"""Learner families as Keras models, and the predefined set they are drawn from.
+"""Learners: which architecture, as a hashable spec, and the set they are drawn from.
 
-A learner is named by a hashable `LearnerSpec`, built by `build_model`, and used
-through the pure functions of `stateless.StatelessModel`.
+A learner is named by a `LearnerSpec`, built by `build_model` from its family (see
+`families`), and used through the pure functions of `stateless.StatelessModel`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from gtn_tf import layers
+from gtn_tf.families import FAMILIES
+from gtn_tf.learner_spec import LearnerSpec, layer_dtypes
 
+ANY = "any"  # stands for every family
+_ANY_WIDTH = 0.5  # of the families' widths: kinds matter more than widths
 
-@dataclasses.dataclass(frozen=True)
-class LearnerSpec:
-    """What distinguishes one learner architecture from another.
-
-    Attributes:
-      family: a key of `FAMILIES`.
-      widths: the family's filters and units, in layer order.
-      image_shape: (H, W, C).
-      num_classes: K.
-      weight_norm: W = g V / ||V|| in every dense and convolution layer.
-      batch_norm: "full"; "center": subtract the batch mean only; or "moving": Keras'
-        own, evaluated with moving averages.
-      precision: "float32", "bfloat16" (products only), or "float64" (for checks).
-    """
-
-    family: str
-    widths: tuple[int, ...]
-    image_shape: tuple[int, int, int]
-    num_classes: int
-    weight_norm: bool = True
-    batch_norm: str = "full"
-    precision: str = "float32"
-
-    def __str__(self) -> str:
-        return f"{self.family}:{'-'.join(map(str, self.widths))}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """Widths and structure of a learner family.
-
-    Attributes:
-      width_ranges: (lowest, highest) of each width, both included.
-      trunk: (spec, images) -> features [B, ...], before the last dense layer.
-    """
-
-    width_ranges: tuple[tuple[int, int], ...]
-    trunk: Callable
-
-
-def layer_dtypes(precision: str) -> tuple[str, str]:
-    """(dtype policy of products, dtype of everything else)."""
-    if precision == "bfloat16":
-        return "mixed_bfloat16", "float32"
-    return precision, precision
-
-
-def _normalised(spec: LearnerSpec, features):
-    """Batch norm and LeakyReLU, as they follow every hidden layer."""
-    _, dtype = layer_dtypes(spec.precision)
-    if spec.batch_norm == "moving":
-        norm = keras.layers.BatchNormalization(dtype=dtype)
-    else:
-        norm = layers.BatchNorm(center_only=spec.batch_norm == "center", dtype=dtype)
-    return layers.activation(dtype)(norm(features))
-
-
-def _dense_trunk(spec: LearnerSpec, images, pooled: bool):
-    """Two 3x3 convolutions that halve the image each, one dense layer.
-
-    Args:
-      pooled: halve by max pooling (A.1), or by strides of 2, at a third of the cost.
-    """
-    product, dtype = layer_dtypes(spec.precision)
-    *filters, units = spec.widths
-    strides = 1 if pooled else 2
-    features = images
-    for width in filters:
-        features = layers.convolution(
-            width, spec.weight_norm, product, strides=strides, use_bias=False
-        )(features)
-        if pooled:
-            features = keras.layers.MaxPooling2D(3, 2, padding="same", dtype=dtype)(
-                features
-            )
-        features = _normalised(spec, features)
-    features = keras.layers.Flatten(dtype=dtype)(features)
-    features = layers.dense(units, spec.weight_norm, product, use_bias=False)(features)
-    return _normalised(spec, features)
-
-
-def _convolutional_trunk(spec: LearnerSpec, images):
-    """Five 3x3 convolutions, strides 2 at the second and fourth, then the mean
-    over positions (A.2)."""
-    product, dtype = layer_dtypes(spec.precision)
-    features = images
-    for index, width in enumerate(spec.widths):
-        strides = 2 if index in (1, 3) else 1
-        features = layers.convolution(
-            width, spec.weight_norm, product, strides=strides, use_bias=False
-        )(features)
-        features = _normalised(spec, features)
-    return keras.layers.GlobalAveragePooling2D(dtype=dtype)(features)
-
-
-def _fully_connected_trunk(spec: LearnerSpec, images):
-    """A dense layer for each width."""
-    product, dtype = layer_dtypes(spec.precision)
-    features = keras.layers.Flatten(dtype=dtype)(images)
-    for units in spec.widths:
-        layer = layers.dense(units, spec.weight_norm, product, use_bias=False)
-        features = _normalised(spec, layer(features))
-    return features
-
-
-def _residual_trunk(spec: LearnerSpec, images):
-    """For each width a 3x3 convolution with strides of 2 and a block of two more that
-    is added to what it gets (He et al., 2016); then the mean over positions."""
-    product, dtype = layer_dtypes(spec.precision)
-
-    def convolved(features, filters, strides=1):
-        layer = layers.convolution(
-            filters, spec.weight_norm, product, strides=strides, use_bias=False
-        )
-        return _normalised(spec, layer(features))
-
-    features = images
-    for filters in spec.widths:
-        features = convolved(features, filters, strides=2)
-        block = convolved(convolved(features, filters), filters)
-        features = keras.layers.Add(dtype=dtype)([features, block])
-    return keras.layers.GlobalAveragePooling2D(dtype=dtype)(features)
-
-
-FAMILIES: dict[str, Family] = {
-    "digits": Family(
-        ((48, 80), (96, 160), (96, 160)), functools.partial(_dense_trunk, pooled=False)
-    ),
-    "mnist": Family(
-        ((32, 128), (64, 256), (64, 256)), functools.partial(_dense_trunk, pooled=True)
-    ),  # A.1
-    "cifar10": Family(((32, 128),) + 4 * ((64, 256),), _convolutional_trunk),  # A.2
-    "fully_connected": Family(((64, 256), (64, 256)), _fully_connected_trunk),
-    "residual": Family(((32, 128), (64, 256)), _residual_trunk),
+# What may be drawn for each learner, and from which values (section 2, A.1: the first).
+VARIED: dict[str, tuple] = {
+    "weight_norm": (True, False),
+    "normalization": ("batch", "layer", "none"),
+    "activation": ("leaky_relu", "relu", "gelu"),
+    "initializer": ("kaiming", "keras"),
 }
 
 
@@ -158,52 +32,138 @@ def build_model(spec: LearnerSpec) -> keras.Model:
     product, dtype = layer_dtypes(spec.precision)
     images = keras.Input(spec.image_shape, dtype=dtype)
     features = FAMILIES[spec.family].trunk(spec, images)
-    logits = layers.dense(spec.num_classes, spec.weight_norm, product)(features)
+    logits = layers.dense(
+        spec.num_classes, spec.weight_norm, product, spec.initializer
+    )(features)
     logits = keras.layers.Activation("linear", dtype=dtype)(logits)
     return keras.Model(images, logits, name=f"{spec.family}_learner")
 
 
-def sample_specs(family: str, num_specs: int, seed: int, **common) -> list[LearnerSpec]:
-    """The predefined set: specs with widths drawn uniformly from the family's ranges.
+def sample_specs(
+    family: str,
+    num_specs: int,
+    seed: int,
+    vary: tuple[str, ...] = (),
+    width_factor: float = 1.0,
+    **common,
+) -> list[LearnerSpec]:
+    """The predefined set of a family: depth and widths drawn uniformly.
 
     Args:
-      common: the remaining fields of `LearnerSpec`, equal for all.
+      vary: keys of `VARIED` that are drawn as well, among what the family has.
+      width_factor: of the ranges that widths are drawn from.
+      common: the remaining fields of `LearnerSpec`, equal for all but where drawn.
     """
-    low, high = np.array(FAMILIES[family].width_ranges).T
+    ranges = np.array(FAMILIES[family].width_ranges)
+    low, high = np.maximum(1, np.round(width_factor * ranges)).astype(int).T
     generator = np.random.default_rng([seed, 0x5EC5])
     widths = generator.integers(low, high, size=(num_specs, len(low)), endpoint=True)
-    return [LearnerSpec(family, tuple(map(int, row)), **common) for row in widths]
+    depths = generator.integers(
+        FAMILIES[family].min_depth, len(low), size=num_specs, endpoint=True
+    )
+    drawn = _draw_properties(num_specs, seed, vary, FAMILIES[family].name_seed(family))
+    return [
+        _fitted(LearnerSpec(family, tuple(map(int, row[:depth])), **common | own))
+        for row, depth, own in zip(widths, depths, drawn, strict=True)
+    ]
 
 
-def parse(text: str, num_specs: int, seed: int, **common) -> list[LearnerSpec]:
+def parse(
+    text: str,
+    num_specs: int,
+    seed: int,
+    leave_out: tuple[str, ...] = (),
+    vary: tuple[str, ...] = (),
+    **common,
+) -> list[LearnerSpec]:
     """The learners that `--learner=LEARNER[,LEARNER...]` stands for, each once.
 
-    A LEARNER is FAMILY, `num_specs` of its predefined set, or FAMILY:WIDTHS.
+    A LEARNER is FAMILY, `num_specs` of its predefined set; FAMILY:WIDTHS, that one; or
+    `any`, `num_specs` of all families in turn.
+
+    Args:
+      leave_out: families that are taken out of what the text names.
+      vary: as for `sample_specs`.
 
     Raises:
-      ValueError: unknown family, or widths that are not positive integers, one for
-        each layer of the family.
+      ValueError: unknown family, widths that are not positive integers, as many as the
+        family takes, or nothing left.
     """
-    parts = text.split(",")
-    specs = [s for part in parts for s in _parse(part, num_specs, seed, **common)]
-    return list(dict.fromkeys(specs))
-
-
-def _parse(text: str, num_specs: int, seed: int, **common) -> list[LearnerSpec]:
-    family, _, widths = text.partition(":")
-    if family not in FAMILIES:
+    for family in leave_out:
+        _check_family(family)
+    specs = [
+        spec
+        for index, part in enumerate(text.split(","))
+        for spec in _parse(part, index, num_specs, seed, leave_out, vary, common)
+    ]
+    kept = [spec for spec in dict.fromkeys(specs) if spec.family not in leave_out]
+    if not kept:
         raise ValueError(
-            f"learner family {family!r} is unknown: use one of "
-            f"{', '.join(FAMILIES)}, as in mnist or mnist:64-128-256"
+            f"--learner={text} without --leave_out={','.join(leave_out)} names no "
+            f"learner: leave one of {', '.join(FAMILIES)} in"
         )
+    return kept
+
+
+def _parse(text, index, num_specs, seed, leave_out, vary, common) -> list[LearnerSpec]:
+    family, _, widths = text.partition(":")
+    if text == ANY:
+        families = [name for name in FAMILIES if name not in leave_out]
+        counts = [
+            len(range(first, num_specs, len(families)))
+            for first in range(len(families))
+        ]
+        return [
+            spec
+            for column in _columns(families, counts, seed, vary, common)
+            for spec in column
+        ]
+    _check_family(family)
     if not widths:
-        return sample_specs(family, num_specs, seed, **common)
+        return sample_specs(family, num_specs, seed, vary, **common)
     parts = widths.split("-")
-    expected = len(FAMILIES[family].width_ranges)
-    if len(parts) != expected or not all(p.isdecimal() and int(p) > 0 for p in parts):
+    least, most = FAMILIES[family].min_depth, len(FAMILIES[family].width_ranges)
+    if not least <= len(parts) <= most or not all(
+        p.isdecimal() and int(p) > 0 for p in parts
+    ):
+        expected = f"{most}" if least == most else f"{least} to {most}"
         raise ValueError(
             f"learner {text!r} has widths {widths!r}: family {family} takes "
             f"{expected} positive integers joined by '-', as in "
-            f"{family}:{'-'.join(['64'] * expected)}"
+            f"{family}:{'-'.join(['64'] * most)}"
         )
-    return [LearnerSpec(family, tuple(map(int, parts)), **common)]
+    (own,) = _draw_properties(1, seed, vary, index)
+    return [_fitted(LearnerSpec(family, tuple(map(int, parts)), **common | own))]
+
+
+def _columns(families, counts, seed, vary, common):
+    """The first spec of each family, then the second of each that has one, ..."""
+    sets = [
+        sample_specs(family, count, seed, vary, _ANY_WIDTH, **common)
+        for family, count in zip(families, counts, strict=True)
+    ]
+    for position in range(max(counts)):
+        yield [own[position] for own in sets if position < len(own)]
+
+
+def _draw_properties(num: int, seed: int, vary, stream: int) -> list[dict]:
+    """Values of the varied fields for each of `num` specs."""
+    generator = np.random.default_rng([seed, 0x9A11, stream])
+    drawn = {
+        name: [VARIED[name][i] for i in generator.integers(len(VARIED[name]), size=num)]
+        for name in VARIED  # all of them, so that one does not change another
+    }
+    return [{name: drawn[name][i] for name in vary} for i in range(num)]
+
+
+def _fitted(spec: LearnerSpec) -> LearnerSpec:
+    """The spec with what its family has of its own."""
+    return dataclasses.replace(spec, **FAMILIES[spec.family].fixed)
+
+
+def _check_family(family: str) -> None:
+    if family not in FAMILIES:
+        raise ValueError(
+            f"learner family {family!r} is unknown: use one of "
+            f"{', '.join(FAMILIES)} or {ANY}, as in mnist or mnist:64-128-256"
+        )

@@ -1,6 +1,7 @@
 """The outer loop: Adam on the teacher and the inner hyperparameters.
 
-    gradient = d meta_loss / d (teacher, hyperparameters), clipped by global norm
+    gradient = mean over K learners of d meta_loss / d (teacher, hyperparameters),
+               each clipped by its global norm
     variables = Adam(gradient), its rate decayed along a cosine
 
 `train` knows cadence, stopping and what to call; how to validate, save and write is
@@ -80,7 +81,11 @@ class StepResult(NamedTuple):
 
 
 class OuterStep:
-    """One outer step as a compiled function for each learner spec.
+    """One outer step over one or several learners, each kind compiled once.
+
+    The meta-gradients are computed one after the other, in the memory of one. Kinds of
+    networks have gradients of different sizes, by factors of ten and more; each is
+    clipped before they are averaged, so that no kind outweighs the others.
 
     Args:
       problem: what is learned and how it is scored.
@@ -88,8 +93,9 @@ class OuterStep:
       draw: (num_batches, batch_size, seed) -> raw images, labels of the meta-loss.
       outer_batch_size: real images per loss.
       optimizer: from `build_optimizer`, for the variables of `problem`.
-      clip_norm: of the meta-gradient over all variables; 0: not clipped.
+      clip_norm: of each learner's meta-gradient over all variables; 0: not clipped.
       differentiation: how memory is spent.
+      learners_per_step: K.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class OuterStep:
         optimizer: keras.optimizers.Optimizer,
         clip_norm: float,
         differentiation: Differentiation,
+        learners_per_step: int = 1,
     ):
         self.problem = problem
         self.specs = specs
@@ -109,7 +116,9 @@ class OuterStep:
         self._outer_batch_size = outer_batch_size
         self._clip_norm = clip_norm
         self._differentiation = differentiation
+        self._learners_per_step = learners_per_step
         self._compiled: dict[learners.LearnerSpec, Callable] = {}
+        self._update = tf.function(self._apply, autograph=False)
 
     @property
     def num_compiled(self) -> int:
@@ -117,15 +126,42 @@ class OuterStep:
         return len(self._compiled)
 
     def __call__(self, outer_step: int, seed: int) -> StepResult:
-        """Draws a learner, trains it, and moves the variables by one step of Adam.
+        """Trains the step's learners, and moves the variables by one step of Adam.
 
-        The variables stay as they are where meta-loss or gradient is not finite.
+        The variables stay as they are where a meta-loss or gradient is not finite.
         """
-        choice = np.random.default_rng([seed, outer_step]).integers(len(self.specs))
-        spec = self.specs[choice]
+        results, sums = [], None
+        for index, spec in enumerate(self.drawn(outer_step, seed)):
+            own_seed = tf.constant([seed, outer_step])
+            if index:
+                own_seed = tf.random.experimental.stateless_fold_in(own_seed, index)
+            result, gradients = self._meta_gradient(spec)(own_seed)
+            results.append(result)
+            sums = gradients if sums is None else _added(sums, gradients)
+        means = StepResult(
+            *(tf.reduce_mean(values) for values in zip(*results, strict=True))
+        )
+        self._update(sums, tf.math.is_finite(means.meta_loss + means.gradient_norm))
+        return means
+
+    def drawn(self, outer_step: int, seed: int) -> list[learners.LearnerSpec]:
+        """The learners of an outer step: the set is gone through in random order, and
+        again in another, so that none waits long."""
+        num_specs = len(self.specs)
+        first = outer_step * self._learners_per_step
+        rounds, places = np.divmod(
+            np.arange(first, first + self._learners_per_step), num_specs
+        )
+        return [
+            self.specs[np.random.default_rng([seed, r]).permutation(num_specs)[place]]
+            for r, place in zip(rounds, places, strict=True)
+        ]
+
+    def _meta_gradient(self, spec: learners.LearnerSpec) -> Callable:
+        """seed [2] -> StepResult, clipped gradients."""
         if spec not in self._compiled:
             self._compiled[spec] = self._compile(spec)
-        return self._compiled[spec](tf.constant([seed, outer_step]))
+        return self._compiled[spec]
 
     def _compile(self, spec: learners.LearnerSpec) -> Callable:
         learner = StatelessModel(learners.build_model(spec))
@@ -144,22 +180,28 @@ class OuterStep:
                 self._differentiation,
             )
             norm = tf.linalg.global_norm(gradients)
-            self._apply(gradients, norm, tf.math.is_finite(meta_loss + norm))
-            return StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
+            if self._clip_norm:
+                gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
+            result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
+            return result, gradients
 
         return tf.function(outer_step, autograph=False).get_concrete_function(
             tf.TensorSpec([2], tf.int32)
         )
 
-    def _apply(self, gradients, norm, finite) -> None:
-        if self._clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
+    def _apply(self, sums, finite) -> None:
+        gradients = [total / self._learners_per_step for total in sums]
 
         def update():
             self.optimizer.apply(gradients, self.problem.variables)
             return True
 
         tf.cond(finite, update, lambda: False)
+
+
+@tf.function(autograph=False)
+def _added(sums, gradients):
+    return [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
 
 
 class Progress(NamedTuple):

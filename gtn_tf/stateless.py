@@ -12,11 +12,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from gtn_tf import layers
+from gtn_tf import initial_weights
+
+
+class Layout(NamedTuple):
+    """Where each tensor lies in a flat vector, and what it is.
+
+    Attributes:
+      shapes: of the tensors, in order.
+      kinds: of the tensors, keys of `initial_weights.KINDS`.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    kinds: tuple[str, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers in each tensor."""
+        return [math.prod(shape) for shape in self.shapes]
+
+
+def layout(variables: Sequence) -> Layout:
+    """The layout of these Keras variables, flattened one after the other."""
+    return Layout(
+        tuple(tuple(v.shape) for v in variables),
+        tuple(initial_weights.kind(v) for v in variables),
+    )
 
 
 class StatelessModel:
@@ -30,88 +56,68 @@ class StatelessModel:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._param_shapes = [tuple(v.shape) for v in model.trainable_variables]
+        self.layout = layout(model.trainable_variables)
         self._stat_shapes = [tuple(v.shape) for v in model.non_trainable_variables]
         self.dtype = model.trainable_variables[0].dtype
-        self.num_params = sum(map(math.prod, self._param_shapes))
+        self.num_params = sum(self.layout.sizes)
 
     def init(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Fresh params [P] and batch_stats [S] from an int seed [2].
 
-        Kernels are Kaiming normal, N(0, 2 / fan_in) (A.1; He et al., 2015); gains
-        start at the norm of their kernel, so that a weight-normalised layer starts
-        as the plain one; scales and variances are one, all else is zero.
+        Each weight is drawn by its own initializer; see `initial_weights`.
         """
-        params = _initial_values(self.model.trainable_variables, seed)
-        statistics = [
-            _initial_value(v, seed, []) for v in self.model.non_trainable_variables
-        ]
-        return _flatten(params, self.dtype), _flatten(statistics, self.dtype)
+        values = initial_weights.draw(self.model, seed)
+        return tuple(
+            flatten([tf.cast(values[id(v)], self.dtype) for v in variables], self.dtype)
+            for variables in (
+                self.model.trainable_variables,
+                self.model.non_trainable_variables,
+            )
+        )
 
     def apply(
         self, params: tf.Tensor, batch_stats: tf.Tensor, x: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits [B, K] of x [B, H, W, C], and the batch statistics [S] after it."""
         logits, statistics = self.model.stateless_call(
-            _unflatten(params, self._param_shapes),
-            _unflatten(batch_stats, self._stat_shapes),
+            unflatten(params, self.layout.shapes),
+            self._statistics(batch_stats),
             x,
             training=training,
         )
         if not training:
             return logits, batch_stats
-        return logits, _flatten(statistics, self.dtype)
+        statistics = [tf.cast(value, self.dtype) for value in statistics]
+        return logits, flatten(statistics, self.dtype)
 
     def assign(self, params: tf.Tensor, batch_stats: tf.Tensor) -> keras.Model:
         """The Keras model with these weights written into it."""
-        weights = _unflatten(params, self._param_shapes)
+        weights = unflatten(params, self.layout.shapes)
         for variable, value in zip(
             self.model.trainable_variables, weights, strict=True
         ):
             variable.assign(value)
-        statistics = _unflatten(batch_stats, self._stat_shapes)
         for variable, value in zip(
-            self.model.non_trainable_variables, statistics, strict=True
+            self.model.non_trainable_variables,
+            self._statistics(batch_stats),
+            strict=True,
         ):
             variable.assign(value)
         return self.model
 
-
-def initialise(model: keras.Model, seed: int) -> keras.Model:
-    """The model with fresh trainable weights, as `StatelessModel.init` draws them."""
-    variables = model.trainable_variables
-    values = _initial_values(variables, tf.constant([seed, 0]))
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return model
-
-
-def _initial_values(variables: Sequence, seed: tf.Tensor) -> list[tf.Tensor]:
-    seeds = tf.unstack(tf.random.split(seed, len(variables)), num=len(variables))
-    values: list[tf.Tensor] = []
-    for variable, variable_seed in zip(variables, seeds, strict=True):
-        values.append(_initial_value(variable, variable_seed, values))
-    return values
+    def _statistics(self, batch_stats: tf.Tensor) -> list[tf.Tensor]:
+        values = unflatten(batch_stats, self._stat_shapes)
+        # The states of random layers are integers, small enough for a float.
+        return [
+            tf.cast(value, variable.dtype)
+            for value, variable in zip(
+                values, self.model.non_trainable_variables, strict=True
+            )
+        ]
 
 
-def _initial_value(variable, seed: tf.Tensor, previous: Sequence[tf.Tensor]):
-    """One weight's initial value; a gain follows its kernel in `previous`."""
-    shape = tuple(variable.shape)
-    if variable.name.endswith("kernel"):
-        # A unit of a depthwise convolution [h, w, C, multiplier] reads one channel.
-        fan_in_axes = -2 if "depthwise" in variable.path else -1
-        scale = math.sqrt(2 / math.prod(shape[:fan_in_axes]))
-        return scale * tf.random.stateless_normal(shape, seed, dtype=variable.dtype)
-    if variable.name == "gain":
-        kernel = next(p for p in reversed(previous) if len(p.shape) > 1)
-        return layers.initial_gain(kernel)
-    if variable.name in ("gamma", "variance", "moving_variance"):
-        return tf.ones(shape, variable.dtype)
-    return tf.zeros(shape, variable.dtype)
-
-
-def _flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
-    """One vector of all values; the inverse of `_unflatten`.
+def flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
+    """One vector of all values; the inverse of `unflatten`.
 
     The two are each other's gradient. TensorFlow's own gradient of a concatenation
     is one slice for each input, and the inner gradient's gradient has many.
@@ -123,12 +129,12 @@ def _flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
     @tf.custom_gradient
     def flatten(*values):
         vector = tf.concat([tf.reshape(value, [-1]) for value in values], 0)
-        return vector, lambda gradient: _unflatten(gradient, shapes)
+        return vector, lambda gradient: unflatten(gradient, shapes)
 
     return flatten(*values)
 
 
-def _unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
+def unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
     """The tensors of these shapes that follow each other in a vector."""
     if not shapes:
         return []
@@ -139,6 +145,6 @@ def _unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
         values = [
             tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)
         ]
-        return values, lambda *gradients: _flatten(gradients, vector.dtype)
+        return values, lambda *gradients: flatten(gradients, vector.dtype)
 
     return unflatten(vector)

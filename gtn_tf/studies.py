@@ -45,7 +45,7 @@ COMPARISONS = {
             "last loss only": {"intermediate_loss_every": 0},
             "every fifth loss": {"intermediate_loss_every": 5},
             "drawn learners": {"learner": "digits", "num_learners": 4},
-            "center-only batch norm": {"batch_norm": "center"},
+            "center-only batch norm": {"normalization": "center"},
             "no decay": {"outer_decay": 1.0},
             "no clipping": {"clip_norm": 0.0},
             "tanh to 1": {"generator_output_scale": 1.0},

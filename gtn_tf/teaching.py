@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf import inner_loop, inner_optimizers
+from gtn_tf import inner_loop, inner_optimizers, stateless
 
 
 def load_teacher(path: str | Path) -> LoadedTeacher:
@@ -165,7 +165,9 @@ class LoadedTeacher:
         flags = self.description["flags"]
         optimizer = inner_optimizers.INNER_OPTIMIZERS[flags["inner_optimizer"]]
         rates = tf.stack([self.hyperparameters[n] for n in optimizer.names], axis=1)
-        slots = [optimizer.init(v.value) for v in model.trainable_variables]
+        variables = model.trainable_variables
+        layout = stateless.layout(variables)
+        slots = optimizer.init(_flat(variables), layout)
         with _last_batch_statistics(model):
             inner_step = tf.function(
                 _inner_step(model, optimizer, loss), autograph=False
@@ -214,6 +216,7 @@ class LoadedTeacher:
 
 def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
     """(slots, x, targets, rates) -> slots; moves the model's weights (Equation 1)."""
+    layout = stateless.layout(model.trainable_variables)
 
     def inner_step(slots, x, targets, rates):
         variables = model.trainable_variables
@@ -225,14 +228,26 @@ def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
             [v.value for v in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        new_slots = []
-        for variable, gradient, slot in zip(variables, gradients, slots, strict=True):
-            moved, slot = optimizer.update(gradient, slot, variable.value, rates)
-            variable.assign(moved)
-            new_slots.append(slot)
-        return new_slots
+        gradient = stateless.flatten(
+            [tf.cast(g, _DTYPE) for g in map(tf.convert_to_tensor, gradients)], _DTYPE
+        )
+        params, slots = optimizer.update(
+            gradient, slots, _flat(variables), rates, layout
+        )
+        moved = stateless.unflatten(params, layout.shapes)
+        for variable, tensor in zip(variables, moved, strict=True):
+            variable.assign(tf.cast(tensor, variable.dtype))
+        return slots
 
     return inner_step
+
+
+_DTYPE = "float32"
+
+
+def _flat(variables) -> tf.Tensor:
+    """All weights as one vector [P]."""
+    return stateless.flatten([tf.cast(v.value, _DTYPE) for v in variables], _DTYPE)
 
 
 @contextlib.contextmanager

@@ -62,5 +62,6 @@ def upsampled_convolution(filters: int, weight_norm: bool, dtype, **kwargs):
     Its kernel is Kaiming normal.
     """
     layer = WeightNormUpsampledConv2D if weight_norm else UpsampledConv2D
-    options = {"padding": "same", "kernel_initializer": "he_normal"} | kwargs
+    kernel = layers.kaiming_normal()
+    options = {"padding": "same", "kernel_initializer": kernel} | kwargs
     return layer(filters, 3, dtype=dtype, **options)

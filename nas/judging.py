@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from gtn_tf.data import Dataset, normalise
 from gtn_tf.data_files import Split
-from gtn_tf.stateless import initialise
+from gtn_tf.initial_weights import initialize
 from gtn_tf.teaching import LoadedTeacher
 from nas.network import build_network
 from nas.operations import PLAIN, Style
@@ -101,7 +101,7 @@ class Setting:
             style=style,
             regularization=regularization,
         )
-        return initialise(model, seed)
+        return initialize(model, seed)
 
     @property
     def few_images(self) -> Split:

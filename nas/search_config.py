@@ -17,6 +17,8 @@ from nas.proxy import EVALUATIONS
 # Cells make deep convolutional networks: the teacher has learned to teach a small one.
 DIGITS_TEACHER = TrainingConfig(
     learner="cifar10:16-32-32-32-32",
+    vary="none",
+    inner_optimizer="sgd",
     num_inner_steps=20,
     num_outer_steps=200,
     compare_with_real=False,

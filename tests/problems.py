@@ -94,7 +94,7 @@ class CaseSpec:
 
     Attributes:
       learner: "dense", "linear" (no hidden layer), or as for `learners.parse`.
-      batch_norm: as in `LearnerSpec`; "none" for the first two.
+      normalization: as in `LearnerSpec`; "none" for the first two.
       every: intermediate_loss_every.
       initial: of the inner hyperparameters; None for the optimizer's in `INITIAL`.
     """
@@ -108,7 +108,7 @@ class CaseSpec:
     initial: dict | None = None
     inner_loss: str = "cross_entropy"
     curriculum: str = "full"
-    batch_norm: str = "full"
+    normalization: str = "batch"
     weight_norm: bool = True
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
     precision: str = "float64"
@@ -122,9 +122,9 @@ def build_dense_model(spec: CaseSpec) -> keras.Model:
         return layers.dense(units, spec.weight_norm, product, name=name, **kwargs)
 
     def norm(features):
-        if spec.batch_norm == "none":
+        if spec.normalization == "none":
             return features
-        center_only = spec.batch_norm == "center"
+        center_only = spec.normalization == "center"
         return layers.BatchNorm(center_only, dtype=dtype, name="norm")(features)
 
     images = keras.Input(spec.image_shape, dtype=dtype)
@@ -149,7 +149,7 @@ def build_learner(spec: CaseSpec) -> stateless.StatelessModel:
         image_shape=spec.image_shape,
         num_classes=NUM_CLASSES,
         weight_norm=spec.weight_norm,
-        batch_norm=spec.batch_norm,
+        normalization=spec.normalization,
         precision=spec.precision,
     )
     return stateless.StatelessModel(learners.build_model(learner_spec))

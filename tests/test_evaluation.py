@@ -9,13 +9,17 @@ import tensorflow as tf
 
 from gtn_tf import evaluation, learners
 from gtn_tf.data_files import Split
-from gtn_tf.evaluation import Evaluator, summarise
+from gtn_tf.evaluation import Evaluator, summarize
 
 NUM_STEPS = 3
 NUM_IMAGES = 11
 SPECS = [
     learners.LearnerSpec(
-        "digits", widths, problems.IMAGE_SHAPE, problems.NUM_CLASSES, batch_norm="full"
+        "digits",
+        widths,
+        problems.IMAGE_SHAPE,
+        problems.NUM_CLASSES,
+        normalization="batch",
     )
     for widths in ((8, 8, 16), (8, 6, 12))
 ]
@@ -178,7 +182,7 @@ VALUES = [0.91, 0.93, 0.9, 0.95, 0.94, 0.92, 0.935]
 
 @pytest.mark.parametrize("values", [VALUES, [0.0, 1.0], [0.5, 0.5, 0.5001]])
 def test_interval_holds_the_mean_and_stays_within_the_values(values):
-    summary = summarise(values, seed=0)
+    summary = summarize(values, seed=0)
     assert list(summary) == ["mean", "low", "high", "values"]
     assert summary["mean"] == pytest.approx(sum(values) / len(values))
     assert summary["values"] == values
@@ -190,15 +194,15 @@ def test_interval_holds_the_mean_and_stays_within_the_values(values):
 def test_interval_is_of_the_mean_and_of_95_percent():
     """Against the normal approximation, which holds for many values."""
     values = list(np.random.default_rng(1).normal(0.9, 0.01, 400))
-    summary = summarise(values, seed=0)
+    summary = summarize(values, seed=0)
     half = 1.96 * np.std(values) / np.sqrt(len(values))
     assert summary["high"] - summary["mean"] == pytest.approx(half, rel=0.15)
     assert summary["mean"] - summary["low"] == pytest.approx(half, rel=0.15)
 
 
 def test_interval_depends_on_the_seed_alone():
-    assert summarise(VALUES, seed=0) == summarise(VALUES, seed=0)
-    intervals = {summarise(VALUES, seed)["low"] for seed in range(4)}
+    assert summarize(VALUES, seed=0) == summarize(VALUES, seed=0)
+    intervals = {summarize(VALUES, seed)["low"] for seed in range(4)}
     assert len(intervals) > 1
 
 
@@ -206,4 +210,4 @@ def test_interval_depends_on_the_seed_alone():
 @pytest.mark.parametrize("count", [2, 3, 5, 10])
 def test_equal_values_have_no_width(value, count):
     expected = {"mean": value, "low": value, "high": value, "values": [value] * count}
-    assert summarise([value] * count, seed=0) == expected
+    assert summarize([value] * count, seed=0) == expected

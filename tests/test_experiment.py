@@ -215,7 +215,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         {"inner_optimizer": "adam", "inner_learning_rate": 0.01},
         {"inner_loss": "mean_squared_error"},
         {"curriculum": "none", "inner_hyperparameters": "shared"},
-        {"precision": "bfloat16", "weight_norm": False, "batch_norm": "full"},
+        {"precision": "bfloat16", "weight_norm": False, "normalization": "batch"},
         {"recompute": "always", "segment_length": 2, "augment": "always"},
     ],
 )

@@ -293,7 +293,7 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"batch_norm": "center"}, {"weight_norm": False}, {"family": "cifar10"}],
+    [{}, {"normalization": "center"}, {"weight_norm": False}, {"family": "cifar10"}],
 )
 def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(tmp_path, options):
     dataset = build_dataset()

@@ -27,7 +27,7 @@ NUM_PARAMS = [
     #   256*10      + 10  + 10  =     2,580
     ("mnist:64-128-256", MNIST, {}, 1_683_860),
     # Without scales: 64 + 128 + 256 = 448 fewer.
-    ("mnist:64-128-256", MNIST, {"batch_norm": "center"}, 1_683_412),
+    ("mnist:64-128-256", MNIST, {"normalization": "center"}, 1_683_412),
     # Without gains: 64 + 128 + 256 + 10 = 458 fewer.
     ("mnist:64-128-256", MNIST, {"weight_norm": False}, 1_683_402),
     #   3*3*3*64    + 64  + 128 =   1,920
@@ -53,7 +53,7 @@ def test_number_of_params(text, common, options, num_params):
     spec, model = build(text, common, **options)
     assert stateless.StatelessModel(model).num_params == num_params
     # A mean and, in full batch norm, a variance for every hidden unit.
-    per_unit = 1 if spec.batch_norm == "center" else 2
+    per_unit = 1 if spec.normalization == "center" else 2
     num_statistics = sum(np.prod(v.shape) for v in model.non_trainable_variables)
     layers_per_width = 3 if spec.family == "residual" else 1
     assert num_statistics == per_unit * layers_per_width * sum(spec.widths)
@@ -176,7 +176,7 @@ def test_specs_are_hashable_and_told_apart():
     fields = {
         "widths": (64, 128, 255),
         "weight_norm": False,
-        "batch_norm": "center",
+        "normalization": "center",
         "precision": "bfloat16",
     }
     others = [dataclasses.replace(spec, **{k: v}) for k, v in fields.items()]

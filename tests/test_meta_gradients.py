@@ -28,7 +28,7 @@ CASES = {
         per_step=False,
         every=3,
         curriculum="shuffled_batch",
-        batch_norm="center",
+        normalization="center",
         weight_norm=False,
     ),
     "gtn-dense": dict(
@@ -37,7 +37,7 @@ CASES = {
         per_step=False,
         every=1,
         curriculum="none",
-        batch_norm="center",
+        normalization="center",
     ),
     "gtn-dense-adam": dict(
         teacher="gtn", learner="dense", optimizer="adam", curriculum="all_shuffled"
@@ -51,9 +51,9 @@ CASES = {
         curriculum="all_shuffled",
         weight_norm=False,
     ),
-    "distillation-dense": dict(learner="dense", every=3, batch_norm="center"),
+    "distillation-dense": dict(learner="dense", every=3, normalization="center"),
     "real-digits": dict(
-        teacher="real", learner="digits:3-4-5", per_step=False, batch_norm="center"
+        teacher="real", learner="digits:3-4-5", per_step=False, normalization="center"
     ),
     "real-dense-adam": dict(
         teacher="real",
@@ -157,7 +157,7 @@ def test_gradient_matches_forward_mode(num_steps, every, differentiation):
 
 
 # As few operations as can be: what is compared is the same for any learner.
-SMALL = dict(batch_norm="center", weight_norm=False)
+SMALL = dict(normalization="center", weight_norm=False)
 SEGMENT_CASES = {
     "distillation": dict(**SMALL),
     "distillation-intermediate": dict(every=2, **SMALL),
@@ -297,15 +297,15 @@ def test_evaluation_uses_the_last_inner_batch_statistics():
     np.testing.assert_allclose(loss, expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("batch_norm", ["none", "full"])
-def test_zero_learning_rate_gives_zero_teacher_gradient(batch_norm):
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_zero_learning_rate_gives_zero_teacher_gradient(normalization):
     """What remains with batch norm is the last batch's, through its statistics."""
-    case = problems.build_case(batch_norm=batch_norm)
+    case = problems.build_case(normalization=normalization)
     raw_rates, _ = case.problem.hyperparameters.variables
     raw_rates.assign(tf.fill([problems.NUM_STEPS], np.float64(-np.inf)))
     _, _, (pixels, _, momentum) = problems.compute(case)  # [T, B, H, W, C]
     assert not np.any(pixels[:-1])
-    assert np.any(pixels[-1]) == (batch_norm == "full")
+    assert np.any(pixels[-1]) == (normalization == "batch")
     assert not np.any(momentum)
 
 

@@ -129,7 +129,7 @@ def test_apply_equals_the_keras_model(training):
 
 
 def test_model_without_statistics():
-    model = learner(batch_norm="none")
+    model = learner(normalization="none")
     params, statistics = model.init(SEED)
     x = tf.random.stateless_normal([6, 4, 4, 1], SEED, dtype="float64")
     logits, statistics = model.apply(params, statistics, x, training=True)
