@@ -93,10 +93,22 @@ def test_images_come_from_the_generator(exported, teacher):
     _, case = exported
     latents = tf.random.stateless_normal([5, Z], [1, 2])
     labels = [0, 1, 2, 1, 0]
-    expected = case.problem.teacher.generator([latents, tf.one_hot(labels, K)])
+    source = case.problem.teacher
+    statistics = source.statistics(tf.constant([0, 0]))
+    targets = tf.one_hot(labels, K)
+    expected = source.generate(source.weights(), statistics, latents, targets)
     images = teacher.images(latents, labels)
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
     assert np.ptp(images, axis=0).max() > 0.01
+
+
+def test_an_image_does_not_depend_on_its_neighbors(teacher):
+    latents = tf.random.stateless_normal([51, Z], [3, 4])
+    labels = np.arange(51) % K
+    among_others = teacher.images(latents, labels)
+    for i in (0, 17, 50):
+        alone = teacher.images(latents[i : i + 1], labels[i : i + 1])
+        np.testing.assert_allclose(alone[0], among_others[i], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
