@@ -1,0 +1,113 @@
+"""A teacher's learned rates and momenta, step by step, for variables of Keras.
+
+    model.compile("sgd", loss)
+    model.fit(..., callbacks=[LearnedSchedule(...)])
+
+Keras' own optimizers read their momentum as a number when they are traced, and keep
+the rate inside the velocity: learned ones, other at each step, need an optimizer of
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.inner_optimizers import InnerOptimizer
+
+
+def update(optimizer: InnerOptimizer, variable, gradient, slots, rates):
+    """One step of one variable: its new value and slots.
+
+    Args:
+      variable: of Keras or TensorFlow, of any floating type.
+      gradient: of the variable's shape, sparse or not.
+      slots: as `optimizer.init` gives them.
+      rates: scalars in the order of `optimizer.names`.
+    """
+    value = tf.convert_to_tensor(variable)
+    gradient = tf.cast(tf.convert_to_tensor(gradient), value.dtype)
+    rates = [tf.cast(rate, value.dtype) for rate in rates]
+    return optimizer.update(gradient, slots, value, rates)
+
+
+class LearnedSteps(keras.optimizers.Optimizer):
+    """A Keras optimizer whose step t takes the t-th learned rates; then the last ones.
+
+    Args:
+      optimizer: the rule.
+      rates: its hyperparameters [T, R], in the order of `optimizer.names`.
+    """
+
+    def __init__(self, optimizer: InnerOptimizer, rates):
+        rates = tf.cast(rates, tf.float32)
+        super().__init__(learning_rate=float(rates[0, 0]), name="learned_steps")
+        self._rule, self._rates = optimizer, rates
+
+    def build(self, variables):
+        """Makes the slots of all variables."""
+        if self.built:
+            return
+        super().build(variables)
+        self._slots = [
+            [
+                self.add_variable(slot.shape, dtype=slot.dtype.name, name="slot")
+                for slot in self._rule.init(tf.convert_to_tensor(variable))
+            ]
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves one variable; `learning_rate`, Keras' own, is not read."""
+        last = self._rates.shape[0] - 1
+        step = tf.minimum(tf.cast(self.iterations.value, tf.int32), last)
+        slots = self._slots[self._get_variable_index(variable)]
+        value, new_slots = update(
+            self._rule,
+            variable,
+            gradient,
+            tuple(tf.convert_to_tensor(slot) for slot in slots),
+            tf.unstack(self._rates[step]),
+        )
+        self.assign(variable, value)
+        for slot, new in zip(slots, new_slots, strict=True):
+            self.assign(slot, new)
+
+
+class LearnedSchedule(keras.callbacks.Callback):
+    """Within `model.fit`, steps follow a teacher's learned rates and momenta.
+
+    From the beginning of training to its end, `LearnedSteps` stands in place of the
+    optimizer that the model was compiled with, whose own rate, momentum and clipping
+    do not count. Where `fit` is left by an error, compile the model again.
+
+    Args:
+      optimizer: the rule.
+      rates: its hyperparameters [T, R], in the order of `optimizer.names`.
+      finish: called with the model when training ends.
+    """
+
+    def __init__(self, optimizer: InnerOptimizer, rates, finish: Callable):
+        super().__init__()
+        self._rule, self._rates, self._finish = optimizer, rates, finish
+        self._own = None
+
+    def on_train_begin(self, logs=None):
+        """Puts the model's own optimizer aside."""
+        self._own = self.model.optimizer
+        steps = LearnedSteps(self._rule, self._rates)
+        if isinstance(self._own, keras.optimizers.LossScaleOptimizer):
+            steps = keras.optimizers.LossScaleOptimizer(steps)
+        steps.build(self.model.trainable_variables)
+        self._use(steps)
+
+    def on_train_end(self, logs=None):
+        """Puts it back."""
+        self._use(self._own)
+        self._finish(self.model)
+
+    def _use(self, optimizer):
+        self.model.optimizer = optimizer
+        self.model.make_train_function(force=True)  # the traced one has the other
