@@ -15,7 +15,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gtn_tf.inner_optimizers import InnerOptimizer
+from gtn_tf.inner_optimizers import INNER_OPTIMIZERS, InnerOptimizer
 
 
 def update(optimizer: InnerOptimizer, variable, gradient, slots, rates):
@@ -37,14 +37,13 @@ class LearnedSteps(keras.optimizers.Optimizer):
     """A Keras optimizer whose step t takes the t-th learned rates; then the last ones.
 
     Args:
-      optimizer: the rule.
-      rates: its hyperparameters [T, R], in the order of `optimizer.names`.
+      rule: a key of `INNER_OPTIMIZERS`.
+      rates: its hyperparameters [T, R], in the order of its names.
     """
 
-    def __init__(self, optimizer: InnerOptimizer, rates):
-        rates = tf.cast(rates, tf.float32)
-        super().__init__(learning_rate=float(rates[0, 0]), name="learned_steps")
-        self._rule, self._rates = optimizer, rates
+    def __init__(self, rule: str, rates):
+        super().__init__(learning_rate=float(rates[0][0]), name="learned_steps")
+        self._rule, self._rates = rule, tf.cast(rates, tf.float32)
 
     def build(self, variables):
         """Makes the slots of all variables."""
@@ -54,7 +53,9 @@ class LearnedSteps(keras.optimizers.Optimizer):
         self._slots = [
             [
                 self.add_variable(slot.shape, dtype=slot.dtype.name, name="slot")
-                for slot in self._rule.init(tf.convert_to_tensor(variable))
+                for slot in INNER_OPTIMIZERS[self._rule].init(
+                    tf.convert_to_tensor(variable)
+                )
             ]
             for variable in variables
         ]
@@ -65,7 +66,7 @@ class LearnedSteps(keras.optimizers.Optimizer):
         step = tf.minimum(tf.cast(self.iterations.value, tf.int32), last)
         slots = self._slots[self._get_variable_index(variable)]
         value, new_slots = update(
-            self._rule,
+            INNER_OPTIMIZERS[self._rule],
             variable,
             gradient,
             tuple(tf.convert_to_tensor(slot) for slot in slots),
@@ -81,17 +82,19 @@ class LearnedSchedule(keras.callbacks.Callback):
 
     From the beginning of training to its end, `LearnedSteps` stands in place of the
     optimizer that the model was compiled with, whose own rate, momentum and clipping
-    do not count. Where `fit` is left by an error, compile the model again.
+    do not count. Under mixed_float16 Keras leaves out steps whose scaled gradient
+    overflows. Where `fit` is left by an error, compile the model again.
 
     Args:
-      optimizer: the rule.
-      rates: its hyperparameters [T, R], in the order of `optimizer.names`.
-      finish: called with the model when training ends.
+      rule: a key of `INNER_OPTIMIZERS`.
+      rates: its hyperparameters [T, R], in the order of its names.
+      settle: called with the model at the end of an epoch, before validation and
+        other callbacks.
     """
 
-    def __init__(self, optimizer: InnerOptimizer, rates, finish: Callable):
+    def __init__(self, rule: str, rates, settle: Callable[[keras.Model], None]):
         super().__init__()
-        self._rule, self._rates, self._finish = optimizer, rates, finish
+        self._rule, self._rates, self._settle = rule, rates, settle
         self._own = None
 
     def on_train_begin(self, logs=None):
@@ -100,13 +103,19 @@ class LearnedSchedule(keras.callbacks.Callback):
         steps = LearnedSteps(self._rule, self._rates)
         if isinstance(self._own, keras.optimizers.LossScaleOptimizer):
             steps = keras.optimizers.LossScaleOptimizer(steps)
-        steps.build(self.model.trainable_variables)
         self._use(steps)
 
+    def on_test_begin(self, logs=None):
+        """Validation comes before the end of the epoch."""
+        self._settle(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Settles what other callbacks may save or measure."""
+        self._settle(self.model)
+
     def on_train_end(self, logs=None):
-        """Puts it back."""
+        """Puts the model's own optimizer back."""
         self._use(self._own)
-        self._finish(self.model)
 
     def _use(self, optimizer):
         self.model.optimizer = optimizer

@@ -144,20 +144,19 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         One epoch, with a callback that has each step follow its learned rates and
         momenta in place of the model's own optimizer, which is there again afterwards.
         The loss is that of the model, layers' regularization losses included. Batch
-        norm's statistics are set when training ends, with the final weights.
+        norm's statistics are set at the end of the epoch, with the final weights.
 
         Returns:
           x, epochs, shuffle and callbacks.
         """
 
-        def finish(model):
+        def settle(model):
             shown = self.batches(seed)
             kept = shown if _BATCH_NORM_STATISTICS == "all" else shown[-1:]
             batch_statistics.average(model, kept)
 
-        schedule = learned_schedule.LearnedSchedule(
-            self._optimizer, self._rates, finish
-        )
+        rule = self.description["flags"]["inner_optimizer"]
+        schedule = learned_schedule.LearnedSchedule(rule, self._rates, settle)
         return {
             "x": self.dataset(seed),
             "epochs": 1,

@@ -11,7 +11,14 @@ import pytest
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf import batch_statistics, export, inner_loop, ready_teachers, teaching
+from gtn_tf import (
+    batch_statistics,
+    classifiers,
+    export,
+    inner_loop,
+    ready_teachers,
+    teaching,
+)
 from gtn_tf.data import Dataset
 from gtn_tf.data_files import Split
 
@@ -700,6 +707,18 @@ def test_outputs_between_zero_and_one_that_are_no_sigmoids_are_taught(teacher, b
     assert np.abs(model.get_weights()[0] - before[0]).max() > 1e-5
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_softmax_is_known_by_its_values_however_rounded(teacher, policy):
+    keras.utils.set_random_seed(0)
+    images = keras.Input(SHAPE)
+    logits = keras.layers.Dense(100, dtype=policy)(keras.layers.Flatten()(images))
+    model = keras.Model(images, keras.ops.softmax(logits))
+    x = tf.random.stateless_normal([64, *SHAPE], [1, 2])
+    assert classifiers.are_probabilities(model, model(x))
+    assert not classifiers.are_probabilities(model, 1.2 * model(x))
+    assert not classifiers.are_probabilities(keras.Model(images, logits), model(x))
+
+
 def test_a_frozen_model_is_refused(teacher):
     model = sequential()
     model(teacher.batch(0)[0])
@@ -842,12 +861,50 @@ def test_fit_leaves_statistics_of_the_batches(teacher, monkeypatch, kept):
     )
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
-    model.fit(**teacher.fit_arguments(), verbose=0)
+    means = []
+
+    def remember(*_):
+        means.append(np.array(norm.moving_mean))
+
+    arguments = teacher.fit_arguments()
+    arguments["callbacks"].append(
+        keras.callbacks.LambdaCallback(on_epoch_end=remember, on_test_begin=remember)
+    )
+    model.fit(**arguments, validation_data=teacher.dataset(), verbose=0)
     shown = np.stack([x for x, _ in teacher.batches()])
     shown = shown[-1:] if kept == "last" else shown
     expected = shown.mean((1, 2, 3)).mean(0)
+    for mean in means:
+        np.testing.assert_allclose(mean, expected, atol=1e-5)
     np.testing.assert_allclose(norm.moving_mean, expected, atol=1e-5)
     assert norm.momentum == 0.9
+
+
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 3}])
+def test_fit_follows_the_rates_however_it_is_compiled(teacher, options):
+    models = [sequential(), sequential()]
+    for model in models:
+        model(teacher.batch(0)[0])
+    models[1].set_weights(models[0].get_weights())
+    taught = weights_of(teacher.teach(models[0]))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    models[1].compile("sgd", loss, **options)
+    models[1].fit(**teacher.fit_arguments(), verbose=0)
+    np.testing.assert_allclose(weights_of(models[1]), taught, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_a_model_saved_within_fit_loads_again(teacher, tmp_path):
+    path = str(tmp_path / "model.keras")
+    model = sequential()
+    model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    arguments = teacher.fit_arguments()
+    arguments["callbacks"].append(keras.callbacks.ModelCheckpoint(path))
+    model.fit(**arguments, verbose=0)
+    loaded = keras.models.load_model(path)
+    np.testing.assert_array_equal(weights_of(loaded), weights_of(model))
+    x = teacher.batch(0)[0]
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-5, atol=1e-6)
 
 
 def test_fit_scales_the_loss_of_half_precision(teacher):
