@@ -177,12 +177,29 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         )
 
     def _inner_loss(self, for_probabilities: bool) -> Callable:
+        """(targets, outputs) -> mean, at least in float32."""
         name = self.description["flags"]["inner_loss"]
         if name == "cross_entropy" and for_probabilities:
-            return lambda targets, outputs: tf.reduce_mean(
-                keras.losses.categorical_crossentropy(targets, outputs)
+            return _cross_entropy_of_probabilities
+
+        def loss(targets, outputs):
+            outputs = _widened(outputs)
+            return inner_loop.INNER_LOSSES[name](
+                tf.cast(targets, outputs.dtype), outputs
             )
-        return inner_loop.INNER_LOSSES[name]
+
+        return loss
+
+
+def _cross_entropy_of_probabilities(targets, outputs):
+    # Keras finds the logits behind a softmax, but not behind a cast.
+    targets = tf.cast(targets, outputs.dtype)
+    losses = keras.losses.categorical_crossentropy(targets, outputs)
+    return tf.reduce_mean(_widened(losses))
+
+
+def _widened(values: tf.Tensor) -> tf.Tensor:
+    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
 
 
 @contextlib.contextmanager
@@ -233,10 +250,8 @@ def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
     def inner_step(slots, x, targets, rates, scale):
         variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = model(x, training=True)
-            dtype = tf.float64 if outputs.dtype == tf.float64 else tf.float32
-            value = loss(tf.cast(targets, dtype), tf.cast(outputs, dtype))
-            scaled = value * tf.cast(scale, dtype)
+            value = loss(targets, model(x, training=True))
+            scaled = value * tf.cast(scale, value.dtype)
         gradients = tape.gradient(
             scaled,
             [v.value for v in variables],
