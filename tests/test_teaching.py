@@ -316,6 +316,25 @@ def test_what_is_half_precise_learns_nearly_the_same(teacher):
     np.testing.assert_allclose(taught["mixed_bfloat16"], exact, atol=0.08)
 
 
+def test_small_gradients_do_not_vanish_in_half_precision(teacher):
+    """Outputs so small that float16 has no gradients as small as theirs."""
+    taught = []
+    for policy in ("float32", "mixed_float16"):
+        model = keras.Sequential(
+            [
+                keras.layers.Flatten(),
+                keras.layers.Dense(K, kernel_initializer="zeros", dtype=policy),
+                keras.layers.Rescaling(1e-7, dtype="float32"),
+            ]
+        )
+        model(teacher.batch(0)[0])
+        taught.append(teacher.teach(model).get_weights()[0])
+    assert 1e-8 < np.abs(taught[0]).max() < 1e-6
+    np.testing.assert_allclose(
+        taught[1], taught[0], atol=0.01 * np.abs(taught[0]).max()
+    )
+
+
 def test_no_step_is_left_out_where_scaled_gradients_overflow(teacher):
     """Inputs so large that the first loss scale is too much for float16."""
     taught = []
