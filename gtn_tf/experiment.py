@@ -102,11 +102,19 @@ def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
 
 
 def export_run(
-    config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
+    config: TrainingConfig,
+    dataset: Dataset,
+    trained: Trained,
+    folder: Path,
+    half: bool = False,
 ) -> keras.Model:
-    """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
+    """Writes teacher/ and learner/; returns the learner, trained on seed's data.
+
+    Args:
+      half: as of `export.export_teacher`.
+    """
     export.export_teacher(
-        folder / "teacher", trained.problem, dataset, _provenance(config, trained)
+        folder / "teacher", trained.problem, dataset, _provenance(config, trained), half
     )
     learner, state = trained.evaluator.train(0, config.seed)
     model = learner.assign(state.params, state.batch_stats)
