@@ -18,10 +18,11 @@ from gtn_tf.learner_spec import LearnerSpec, layer_dtypes
 ANY = "any"  # stands for every family
 _ANY_WIDTH = 0.5  # of the families' widths: kinds matter more than widths
 
-# What may be drawn for each learner, and from which values (section 2, A.1: the first).
+# What may be drawn for each learner, and from which values, alike often (section 2,
+# A.1: the first).
 VARIED: dict[str, tuple] = {
     "weight_norm": (True, False),
-    "normalization": ("batch", "layer", "none"),
+    "normalization": ("batch", "batch", "layer", "none"),
     "activation": ("leaky_relu", "relu", "gelu"),
     "initializer": ("kaiming", "keras"),
 }

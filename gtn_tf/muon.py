@@ -5,8 +5,8 @@
 
 for each tensor i of the network. The direction of a kernel is its velocity with every
 singular value brought near one, that of any other tensor its velocity; both are scaled
-to a root mean square of one. size_i is the root mean square with which the tensor
-began, so that a learning rate of 0.1 moves every kernel by about a tenth of its size,
+to a root mean square of one. size_i is the root mean square with which a kernel or
+gain began, so that a learning rate of 0.1 moves every kernel by about a tenth of its size,
 whatever the width, depth and initializer of the network: one learned rate fits networks
 that it was not learned with. The factors, 1 for kernels, are learned.
 
@@ -25,7 +25,9 @@ from gtn_tf import stateless
 FACTORS = ("gain_factor", "bias_factor", "embedding_factor")
 NAMES = ("learning_rate", "momentum", *FACTORS)
 
-_BIAS_SIZE = 0.1  # of what begins as zeros
+# Of what begins as nothing or nearly so: embeddings are added to activations of about
+# one, biases to less.
+_SIZES = {"bias": 0.05, "embedding": 1.0}
 # Three take singular values from (0.02, 1) to about (0.7, 1.2); five, which is usual,
 # taught no better and take longer.
 _NUM_ITERATIONS = 3
@@ -45,13 +47,12 @@ def init(params: tf.Tensor, layout: stateless.Layout) -> tuple[tf.Tensor, tf.Ten
 
 
 def _initial_size(tensor: tf.Tensor, kind: str) -> tf.Tensor:
+    if kind in _SIZES:
+        return tf.constant(_SIZES[kind], tensor.dtype)
     size = _root_mean_square(tensor)
     # A kernel of zeros, as some last layers begin, is taken for one of unit gain.
-    fan_in = math.prod(tensor.shape[:-1])
-    zero = _BIAS_SIZE if kind in ("bias", "embedding") else 1 / math.sqrt(fan_in)
-    if kind == "bias":
-        return tf.constant(zero, tensor.dtype)
-    return tf.where(size > 1e-6, size, tf.constant(zero, tensor.dtype))
+    unit_gain = tf.constant(1 / math.sqrt(math.prod(tensor.shape[:-1])), tensor.dtype)
+    return tf.where(size > 1e-6, size, unit_gain)
 
 
 def update(gradient, slots, params, hyperparameters, layout: stateless.Layout):
