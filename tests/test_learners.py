@@ -147,14 +147,19 @@ def test_predefined_set_is_reproducible_and_in_range(family):
     assert specs[:5] != learners.sample_specs(
         family, 5, seed=4, **MNIST, weight_norm=False
     )
-    widths = np.array([spec.widths for spec in specs])
-    for column, (low, high) in zip(
-        widths.T, learners.FAMILIES[family].width_ranges, strict=True
-    ):
+    ranges = learners.FAMILIES[family].width_ranges
+    depths = collections.Counter(len(spec.widths) for spec in specs)
+    allowed = range(learners.FAMILIES[family].min_depth, len(ranges) + 1)
+    assert set(depths) == set(allowed)
+    for depth in allowed:  # uniform
+        assert abs(depths[depth] - 400 / len(allowed)) < 80
+    for index, (low, high) in enumerate(ranges):
+        column = np.array([s.widths[index] for s in specs if index < len(s.widths)])
         assert low <= column.min() < low + (high - low) / 10
         assert high - (high - low) / 10 < column.max() <= high
         assert abs(column.mean() - (low + high) / 2) < (high - low) / 10
-    assert np.corrcoef(widths.T)[0, 1] < 0.3
+    pairs = np.array([spec.widths[:2] for spec in specs if len(spec.widths) > 1])
+    assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.3
     assert all(spec.family == family and not spec.weight_norm for spec in specs)
 
 
@@ -177,10 +182,12 @@ def test_specs_are_hashable_and_told_apart():
         "widths": (64, 128, 255),
         "weight_norm": False,
         "normalization": "center",
+        "activation": "gelu",
+        "initializer": "keras",
         "precision": "bfloat16",
     }
     others = [dataclasses.replace(spec, **{k: v}) for k, v in fields.items()]
-    assert len({spec, *others}) == 5
+    assert len({spec, *others}) == 1 + len(fields)
     assert str(spec) == "mnist:64-128-256"
 
 
