@@ -128,7 +128,7 @@ def _provenance(config: TrainingConfig, trained: Trained) -> dict:
 
 
 def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
-    """The final table: few-step test accuracy by kind, the teacher's and real data's."""
+    """The final table: few-step test accuracy by kind of the teacher and real data."""
     return (
         f"test accuracy after {config.num_inner_steps} steps of "
         f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "

@@ -120,11 +120,14 @@ def _orthogonalized(matrices: tf.Tensor) -> tf.Tensor:
     tall = rows > columns
     square = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)  # [G, n, n]
     identity = tf.eye(min(rows, columns), dtype=x.dtype)
-    factor = None
-    for iteration in range(_NUM_ITERATIONS):
-        if iteration:
-            square = tf.matmul(tf.matmul(own, square), own)
-        own = _A * identity + _B * square + _C * tf.matmul(square, square)
-        factor = own if factor is None else tf.matmul(own, factor)
+
+    def polynomial(square):
+        return _A * identity + _B * square + _C * tf.matmul(square, square)
+
+    own = factor = polynomial(square)
+    for _ in range(_NUM_ITERATIONS - 1):
+        square = tf.matmul(tf.matmul(own, square), own)
+        own = polynomial(square)
+        factor = tf.matmul(own, factor)
     x = tf.matmul(x, factor) if tall else tf.matmul(factor, x)
     return x * tf.constant(math.sqrt(max(rows, columns)), x.dtype)
