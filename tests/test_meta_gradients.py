@@ -18,7 +18,7 @@ EPSILON = 1e-6
 SEED = tf.constant(problems.SEED)
 
 # Every teacher, optimizer, kind of hyperparameters, spacing of intermediate losses,
-# batch norm, weight norm, curriculum and inner loss.
+# normalization, weight norm, curriculum and inner loss, and several kinds of networks.
 CASES = {
     "gtn-digits": dict(teacher="gtn", learner="digits:3-4-5"),
     "gtn-digits-adam": dict(
@@ -52,6 +52,22 @@ CASES = {
         weight_norm=False,
     ),
     "distillation-dense": dict(learner="dense", every=3, normalization="center"),
+    "distillation-dense-muon": dict(learner="dense", optimizer="muon", every=1),
+    "distillation-residual": dict(learner="residual:2-3", num_steps=3),
+    "gtn-depthwise-muon": dict(
+        teacher="gtn",
+        learner="depthwise:3-2-4",
+        optimizer="muon",
+        per_step=False,
+        normalization="layer",
+        num_steps=3,
+    ),
+    "distillation-transformer-adam": dict(
+        learner="transformer:4-5", optimizer="adam", num_steps=3
+    ),
+    "real-transformer-muon": dict(
+        teacher="real", learner="transformer:4-5", optimizer="muon", num_steps=3
+    ),
     "real-digits": dict(
         teacher="real", learner="digits:3-4-5", per_step=False, normalization="center"
     ),
