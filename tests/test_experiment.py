@@ -120,7 +120,7 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
     config = dataclasses.replace(
         SMALL,
         teacher="distillation",
-        learner="fully_connected:4,fully_connected:5,digits:4-5-6",
+        learner="fully_connected:4,fully_connected:5,fully_connected:6",
         learners_per_step=2,
         num_outer_steps=3,
     )
@@ -245,7 +245,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         {"curriculum": "none", "inner_hyperparameters": "shared"},
         {"precision": "bfloat16", "weight_norm": False, "normalization": "batch"},
         {"recompute": "always", "segment_length": 2, "augment": "always"},
-        {"inner_optimizer": "muon", "learner": "transformer:4-4,depthwise:4-4-4"},
+        {"inner_optimizer": "muon", "learner": "transformer:4-4"},
         {"learners_per_step": 3, "vary": "none", "normalization": "layer"},
     ],
 )
