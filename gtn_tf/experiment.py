@@ -102,11 +102,19 @@ def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
 
 
 def export_run(
-    config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
+    config: TrainingConfig,
+    dataset: Dataset,
+    trained: Trained,
+    folder: Path,
+    half: bool = False,
 ) -> keras.Model:
-    """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
+    """Writes teacher/ and learner/; returns the learner, trained on seed's data.
+
+    Args:
+      half: as of `export.export_teacher`.
+    """
     export.export_teacher(
-        folder / "teacher", trained.problem, dataset, _provenance(config, trained)
+        folder / "teacher", trained.problem, dataset, _provenance(config, trained), half
     )
     learner, state = trained.evaluator.train(0, config.seed)
     model = learner.assign(state.params, state.batch_stats)
@@ -128,7 +136,7 @@ def _provenance(config: TrainingConfig, trained: Trained) -> dict:
 
 
 def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
-    """The final table: few-step test accuracy by kind of the teacher and real data."""
+    """The final table: few-step test accuracy by kind of network."""
     return (
         f"test accuracy after {config.num_inner_steps} steps of "
         f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "

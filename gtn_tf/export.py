@@ -15,7 +15,11 @@ from gtn_tf.teachers import GTN, Real, Teacher
 
 
 def export_teacher(
-    folder: Path, problem: MetaProblem, dataset: Dataset, provenance: dict
+    folder: Path,
+    problem: MetaProblem,
+    dataset: Dataset,
+    provenance: dict,
+    half: bool = False,
 ) -> None:
     """Writes a SavedModel with these signatures; names are those of the outputs.
 
@@ -25,10 +29,15 @@ def export_teacher(
     batch(step, seed [2]) -> images [B, H, W, C], targets [B, K]   not for real data
     images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN
 
+    An image of the last one depends on its own latents and targets only: the
+    generator's batch norm uses statistics of the batches that it teaches with.
+
     Args:
       provenance: how the teacher came about; goes into the description as it is.
+      half: keep the teacher's weights, latents or pixels as float16, which halves the
+        files; signatures take and give float32 as before.
     """
-    teacher = problem.teacher
+    teacher = problem.teacher.stored_in("float16") if half else problem.teacher
     module = tf.Module()
     module.state = [teacher.variables, problem.hyperparameters.variables]
     signatures = {
@@ -39,7 +48,9 @@ def export_teacher(
     if not isinstance(teacher, Real):
         signatures["batch"] = _batch_signature(teacher)
     if isinstance(teacher, GTN):
-        signatures["images"] = _images_signature(teacher)
+        statistics = teacher.statistics(tf.constant([0, 0]))
+        module.statistics = [tf.Variable(value) for value in statistics]
+        signatures["images"] = _images_signature(teacher, module.statistics)
     whole_files.replace(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
@@ -79,10 +90,10 @@ def _batch_signature(teacher: Teacher):
     return tf.function(batch, [step, tf.TensorSpec([2], tf.int32, "seed")])
 
 
-def _images_signature(teacher: GTN):
+def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
     def images(latents, targets):
-        x, _ = teacher.show(teacher.weights(), latents, targets)
-        return {"images": x}
+        values = [tf.convert_to_tensor(v) for v in statistics]
+        return {"images": teacher.generate(teacher.weights(), values, latents, targets)}
 
     spec = teacher.spec
     latents = tf.TensorSpec([None, teacher.latent_size], spec.dtype, "latents")

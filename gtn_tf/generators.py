@@ -39,8 +39,9 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     """G: latents [B, latent_size], targets [B, K] -> images [B, H, W, C].
 
     Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbour
-    upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm with
-    the batch's own statistics and LeakyReLU in between (A.1).
+    upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm and
+    LeakyReLU in between (A.1). Called with training=True, as in meta-training, batch
+    norm uses the batch's own statistics; otherwise those of its weights.
 
     Raises:
       ValueError: an image side that is not divisible by 4.
@@ -56,7 +57,7 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     product, dtype = learners.layer_dtypes(spec.precision)
 
     def hidden(layer, features):
-        features = layers.BatchNorm(dtype=dtype)(layer(features), training=True)
+        features = layers.BatchNorm(dtype=dtype)(layer(features))
         return layers.activation(dtype)(features)
 
     def dense(units):

@@ -31,6 +31,7 @@ class ExportConfig:
         "", "folder to write, new or of an earlier export; by default WORKDIR/export"
     )
     data_dir: str = field("", "folder with the original files; by default the run's")
+    half: bool = field(False, "the teacher's variables in float16, half as large")
 
     def __post_init__(self):
         check(self)
@@ -55,7 +56,7 @@ def run(config: ExportConfig) -> None:
     )
     trained = training.restore(run_config, dataset, folder)
     output.mkdir(parents=True, exist_ok=True)
-    model = experiment.export_run(run_config, dataset, trained, output)
+    model = experiment.export_run(run_config, dataset, trained, output, config.half)
     export.export_keras(output / "learner.keras", model, dataset)
     teacher = trained.problem.teacher
     if not isinstance(teacher, Real):

@@ -58,7 +58,7 @@ class Teacher(abc.ABC):
 
     def __init__(self, spec: TeacherSpec):
         self.spec = spec
-        self.variables: list[tf.Variable] = []
+        self.variables: list[tf.Variable] = []  # set by `_use`
 
     def weights(self) -> list[tf.Tensor]:
         """What `show` needs beside its inputs, the same at every step."""
@@ -76,6 +76,19 @@ class Teacher(abc.ABC):
         """x [B, H, W, C] and targets [B, K] of inner step `step`."""
         inputs = [values[step] for values in self.plan(seed)]
         return self.show(self.weights(), *inputs)
+
+    def stored_in(self, dtype: str) -> Teacher:
+        """The same teacher with its variables kept in another floating type.
+
+        What it shows is computed, and comes, in `spec.dtype` as before.
+        """
+        other = copy.copy(self)
+        other._use([tf.Variable(tf.cast(v, dtype)) for v in self.variables])
+        return other
+
+    def _use(self, variables: list[tf.Variable]) -> None:
+        """Makes these the variables that it reads."""
+        self.variables = variables
 
     def resized(self, num_inner_steps: int, inner_batch_size: int) -> Teacher:
         """The same teacher, asked for another amount of data (Appendix G).
@@ -119,18 +132,22 @@ class GTN(Teacher):
         super().__init__(spec)
         self.generator = generator
         self.latent_size = generator.input_shape[0][-1]
-        self.latents = None
-        self.variables = [v.value for v in generator.trainable_variables]
+        variables = [v.value for v in generator.trainable_variables]
         if curricula.CURRICULA[spec.curriculum].order is not None:
             shape = (spec.num_inner_steps, spec.inner_batch_size, self.latent_size)
-            self.latents = _normal_variable(shape, spec.dtype, seed, "latents")
-            self.variables.append(self.latents)
+            variables.append(_normal_variable(shape, spec.dtype, seed, "latents"))
             self.stores = True
+        self._use(variables)
+
+    def _use(self, variables: list[tf.Variable]) -> None:
+        self.variables = variables
+        self._num_weights = len(variables) - self.stores
+        self.latents = variables[-1] if self.stores else None
 
     def weights(self) -> list[tf.Tensor]:
-        return [
-            tf.convert_to_tensor(v.value) for v in self.generator.trainable_variables
-        ]
+        """The generator's trainable weights."""
+        stored = self.variables[: self._num_weights]
+        return [tf.cast(v, self.spec.dtype) for v in stored]
 
     def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents [T, B, latent_size] and targets [T, B, K].
@@ -138,7 +155,7 @@ class GTN(Teacher):
         Without curriculum z is drawn from a unit Gaussian, y uniformly (section 2).
         """
         if self.latents is not None:
-            return self._ordered(tf.convert_to_tensor(self.latents), seed)
+            return self._ordered(tf.cast(self.latents, self.spec.dtype), seed)
         spec = self.spec
         shape = [spec.num_inner_steps, spec.inner_batch_size]
         latents_seed, labels_seed = tf.unstack(tf.random.split(seed, 2), num=2)
@@ -152,12 +169,45 @@ class GTN(Teacher):
 
     def show(self, weights, latents, targets) -> tuple[tf.Tensor, tf.Tensor]:
         """Images [B, H, W, C] generated from latents [B, Z] and targets [B, K]."""
-        # Batch norm in the generator uses the batch's own statistics: these are unread.
-        unread = self.generator.non_trainable_variables
-        images, _ = self.generator.stateless_call(
-            weights, [tf.zeros(v.shape, v.dtype) for v in unread], [latents, targets]
-        )
+        images, _ = self._normalized_by_batch(weights, latents, targets)
         return images, targets
+
+    def statistics(self, seed: tf.Tensor) -> list[tf.Tensor]:
+        """What `generate` normalizes with: batch norm's means and variances.
+
+        They are those of the T batches of this seed, averaged over the batches.
+        """
+        plan, weights = self.plan(seed), self.weights()
+        sums = [tf.zeros(v.shape, v.dtype) for v in self._unlearned]
+        for t in range(self.spec.num_inner_steps):
+            _, own = self._normalized_by_batch(weights, *(values[t] for values in plan))
+            sums = [total + value for total, value in zip(sums, own, strict=True)]
+        return [total / self.spec.num_inner_steps for total in sums]
+
+    def generate(self, weights, statistics, latents, targets) -> tf.Tensor:
+        """Images [N, H, W, C], each independent of the others.
+
+        Args:
+          weights: as `weights()` gives them.
+          statistics: as `statistics(seed)` gives them.
+          latents: [N, Z].
+          targets: [N, K].
+        """
+        images, _ = self.generator.stateless_call(
+            weights, statistics, [latents, targets], training=False
+        )
+        return images
+
+    def _normalized_by_batch(self, weights, latents, targets):
+        """Images, and the statistics that the batch itself was normalized with."""
+        unread = [tf.zeros(v.shape, v.dtype) for v in self._unlearned]
+        return self.generator.stateless_call(
+            weights, unread, [latents, targets], training=True
+        )
+
+    @property
+    def _unlearned(self) -> list:
+        return self.generator.non_trainable_variables
 
 
 class Distillation(Teacher):
@@ -168,12 +218,14 @@ class Distillation(Teacher):
     def __init__(self, spec: TeacherSpec, seed: int):
         super().__init__(spec)
         shape = (spec.num_inner_steps, spec.inner_batch_size, *spec.image_shape)
-        self.pixels = _normal_variable(shape, spec.dtype, seed, "pixels")
-        self.variables = [self.pixels]
+        self._use([_normal_variable(shape, spec.dtype, seed, "pixels")])
+
+    def _use(self, variables: list[tf.Variable]) -> None:
+        (self.pixels,) = self.variables = variables
 
     def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images [T, B, H, W, C] and targets [T, B, K]."""
-        return self._ordered(tf.convert_to_tensor(self.pixels), seed)
+        return self._ordered(tf.cast(self.pixels, self.spec.dtype), seed)
 
     def show(self, weights, images, targets) -> tuple[tf.Tensor, tf.Tensor]:
         return images, targets

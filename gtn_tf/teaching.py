@@ -10,7 +10,8 @@ the learned rates, with the inner optimizer of `inner_optimizers`.
 from __future__ import annotations
 
 import contextlib
-import json
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,251 +19,274 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf import inner_loop, inner_optimizers, stateless
+from gtn_tf import (
+    batch_statistics,
+    classifiers,
+    inner_loop,
+    inner_optimizers,
+    learned_schedule,
+    saved_teachers,
+)
+
+# What Keras' batch norms keep: the "last" batch's statistics, or the mean over "all".
+_BATCH_NORM_STATISTICS = "last"
+_EVALUATION_BATCH_SIZE = 256
+_FIRST_LOSS_SCALE = 2.0**15  # as of Keras' LossScaleOptimizer
 
 
 def load_teacher(path: str | Path) -> LoadedTeacher:
-    """The teacher in an exported folder, or in the folder of a finished run.
+    """The teacher in a folder, or one that comes with the package.
+
+    Args:
+      path: an exported folder, the folder of a finished run, or the name of a teacher
+        that comes with the package, as in load_teacher("digits").
 
     Raises:
-      ValueError: no such folder, files that are damaged, or no teacher of generated
-        or distilled data in them.
+      ValueError: no such folder or name, files that are damaged, or no teacher of
+        generated or distilled data in them.
     """
-    folder = Path(path).expanduser()
-    if (folder / "teacher").is_dir():
-        folder = folder / "teacher"
-    if not folder.is_dir():
-        raise ValueError(
-            f"{path} is no folder: give the folder of a finished run, or its teacher/"
-        )
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except Exception as error:  # what is raised depends on which bytes are damaged
-        first_line = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"{folder} cannot be loaded as a SavedModel ({first_line}): give the "
-            "folder of a finished run, or export its teacher again"
-        ) from error
-    missing = {"batch", "preprocess", "hyperparameters", "description"} - set(
-        loaded.signatures
-    )
-    if missing:
-        raise ValueError(
-            f"{folder} is no teacher that can be used (signatures "
-            f"{', '.join(sorted(missing))} are missing): give what was exported from a "
-            "run with --teacher=gtn or --teacher=distillation"
-        )
-    return LoadedTeacher(loaded)
+    return LoadedTeacher(saved_teachers.find(path))
 
 
-class LoadedTeacher:
+class LoadedTeacher(saved_teachers.SavedTeacher):
     """What was taught to teach: T batches, and a learning rate and momentum for each.
 
     Attributes:
+      folder: where it was loaded from.
       description: data set, class names, shapes and how the teacher came about.
       hyperparameters: name -> learned values [T].
     """
 
-    def __init__(self, loaded):
-        self._loaded = loaded  # keeps the variables alive
-        self._signatures = loaded.signatures
-        text = self._signatures["description"]()["description"].numpy().decode()
-        self.description: dict = json.loads(text)
-        self.hyperparameters: dict[str, np.ndarray] = {
-            name: values.numpy()
-            for name, values in self._signatures["hyperparameters"]().items()
-        }
-        self._kept: dict[int, list] = {}  # seed -> batches, of one seed
-
-    @property
-    def num_inner_steps(self) -> int:
-        """T."""
-        return self.description["num_inner_steps"]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
-        return tuple(self.description["image_shape"])
-
-    @property
-    def class_names(self) -> list[str]:
-        """K names, in the order of labels."""
-        return self.description["class_names"]
-
-    def preprocess(self, raw_images) -> tf.Tensor:
-        """Raw pixels [N, H, W, C] -> x [N, H, W, C], as taught models take it.
-
-        Raises:
-          ValueError: images of another shape.
-        """
-        shape = np.shape(raw_images)
-        if shape[1:] != self.image_shape:
-            raise ValueError(
-                f"images of shape {tuple(shape)} do not suit the teacher: give "
-                f"(N, {', '.join(map(str, self.image_shape))})"
-            )
-        images = tf.cast(raw_images, tf.float32)
-        return self._signatures["preprocess"](images=images)["images"]
-
-    def batch(self, step: int, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """x [B, H, W, C] and targets [B, K] of inner step `step`, from 0."""
-        step, seeds = tf.cast(step, tf.int32), tf.stack([seed, 0])
-        shown = self._signatures["batch"](step=step, seed=seeds)
-        return shown["images"], shown["targets"]
-
-    def dataset(self, seed: int = 0) -> tf.data.Dataset:
-        """The T batches in order, as `model.fit` takes them."""
-        steps = tf.data.Dataset.range(self.num_inner_steps)
-        options = tf.data.Options()
-        # Its thread can hold back the iterator's end for as long as it has run.
-        options.autotune.enabled = False
-        return steps.map(lambda step: self.batch(step, seed)).with_options(options)
-
-    def _batches(self, seed: int) -> list:
-        """The T batches, kept for the next model that is taught with the same seed."""
-        if seed not in self._kept:
-            self._kept = {seed: list(self.dataset(seed))}
-        return self._kept[seed]
-
-    def images(self, latents, labels) -> tf.Tensor:
-        """x [N, H, W, C] generated from latents [N, Z] and label ids [N].
-
-        Raises:
-          ValueError: the teacher stores pixels and has no generator; latents or
-            labels of another shape.
-        """
-        if "images" not in self._signatures:
-            raise ValueError(
-                "this teacher has no generator, its pixels are stored: use batch(step)"
-            )
-        generate = self._signatures["images"]
-        size = generate.structured_input_signature[1]["latents"].shape[1]
-        targets = tf.one_hot(labels, len(self.class_names))
-        if np.shape(latents) != (len(targets), size):
-            raise ValueError(
-                f"latents of shape {np.shape(latents)} and labels of shape "
-                f"{np.shape(labels)} do not suit the generator: give (N, {size}) and "
-                "(N,)"
-            )
-        return generate(latents=tf.cast(latents, tf.float32), targets=targets)["images"]
-
-    def teach(self, model: keras.Model, seed: int = 0) -> keras.Model:
+    def teach(
+        self, model: keras.Model, seed: int = 0, verbose=0, callbacks=None
+    ) -> keras.Model:
         """Trains a classifier for T steps from the weights it has, and returns it.
 
         Any Keras model, x [N, H, W, C] -> logits or probabilities [N, K], compiled or
-        not. Batch norm keeps the statistics of the last batch, as the teacher's
-        learners do (A.1): moving averages would hardly have moved in T steps.
-        Regularisation losses of layers are not added.
+        not, of any precision; frozen layers stay as they are. Batch norm keeps the
+        statistics of the last batch, as the teacher's learners do (A.1): moving
+        averages would hardly have moved in T steps. Regularization losses of layers
+        are not added.
+
+        Warns where the loss has not fallen.
 
         Args:
           seed: of the order of presentation, where the curriculum shuffles.
+          verbose: 0 for silence, 1 for a progress bar, as for `model.fit`.
+          callbacks: of Keras; one epoch of T batches, the logs of each batch have its
+            "loss" before the step, those of the epoch the mean.
 
         Raises:
-          ValueError: a model that does not take the teacher's images, or that does not
-            have its number of classes.
+          ValueError: a model that does not take the teacher's images, that does not
+            have its number of classes, or in which nothing can be taught.
         """
-        loss = self._inner_loss(self._check(model))
-        flags = self.description["flags"]
-        optimizer = inner_optimizers.INNER_OPTIMIZERS[flags["inner_optimizer"]]
-        rates = tf.stack([self.hyperparameters[n] for n in optimizer.names], axis=1)
-        variables = model.trainable_variables
-        layout = stateless.layout(variables)
-        slots = optimizer.init(_flat(variables), layout)
-        with _last_batch_statistics(model):
-            inner_step = tf.function(
-                _inner_step(model, optimizer, loss), autograph=False
+        images = self.batch(0)[0]
+        outputs = classifiers.check_shapes(model, images, len(self.class_names))
+        classifiers.check_teachable(model, images, outputs)
+        loss = self._inner_loss(classifiers.are_probabilities(model, outputs))
+        batches = self.batches(seed)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = keras.callbacks.CallbackList(
+                callbacks,
+                add_progbar=verbose != 0,
+                model=model,
+                verbose=verbose,
+                epochs=1,
+                steps=len(batches),
             )
-            for step, batch in enumerate(self._batches(seed)):
-                slots = inner_step(slots, *batch, tf.unstack(rates[step]))
+        step = _compiled_step(model, self._optimizer, loss)
+        steps = zip(batches, self._rates, strict=True)
+        with _one_epoch(callbacks) as losses:
+            model.stop_training = False
+            for index, ((x, targets), rates) in enumerate(steps):
+                callbacks.on_train_batch_begin(index)
+                losses.append(float(step(x, targets, tf.unstack(rates))))
+                callbacks.on_train_batch_end(index, {"loss": losses[-1]})
+                if model.stop_training:
+                    break
+            if _BATCH_NORM_STATISTICS == "all":
+                batch_statistics.average(model, batches)
+        _warn_unless_fallen(model, losses)
         return model
 
-    def _check(self, model: keras.Model) -> tf.Tensor:
-        """The model's outputs for a first look; refuses what cannot be taught."""
-        wanted = f"images {self.image_shape} and {len(self.class_names)} classes"
-        if not isinstance(model, keras.Model):
-            raise ValueError(
-                f"a {type(model).__name__} cannot be taught: give a keras.Model for "
-                f"{wanted}"
-            )
-        try:
-            outputs = model(self.batch(0)[0], training=False)
-        except Exception as error:  # a model's own code may raise anything
-            first_line = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"model {model.name!r} does not take the teacher's images: its input "
-                f"is {getattr(model, 'input_shape', 'unknown')}, the teacher is for "
-                f"{wanted} ({first_line})"
-            ) from error
-        shape = getattr(outputs, "shape", None)
-        if shape is None or tuple(shape[1:]) != (len(self.class_names),):
-            raise ValueError(
-                f"model {model.name!r} has outputs of shape {shape}, the teacher is "
-                f"for {wanted}: give a model with outputs (N, {len(self.class_names)})"
-            )
-        return tf.cast(outputs, tf.float32)
+    def evaluate(self, model: keras.Model, images, labels) -> float:
+        """The share of images for which the model's largest output is the label's.
 
-    def _inner_loss(self, outputs: tf.Tensor) -> Callable:
-        name = self.description["flags"]["inner_loss"]
-        sums = tf.reduce_sum(outputs, -1)
-        are_probabilities = tf.reduce_min(outputs) >= 0 and bool(
-            tf.reduce_all(tf.abs(sums - 1) < 1e-3)
-        )
-        if name == "cross_entropy" and are_probabilities:
-            return lambda targets, outputs: tf.reduce_mean(
-                keras.losses.categorical_crossentropy(targets, outputs)
+        Args:
+          model: of logits or probabilities [N, K], taught or not.
+          images: raw pixels [N, H, W, C], as `preprocess` takes them.
+          labels: label ids [N].
+
+        Raises:
+          ValueError: a model, images or labels that do not suit the teacher; no images.
+        """
+        self._check_images(images)
+        num_images, num_classes = len(images), len(self.class_names)
+        if not num_images:
+            raise ValueError(
+                "there are no images to evaluate the model on: give one or more"
             )
-        return inner_loop.INNER_LOSSES[name]
+        classifiers.check_shapes(model, self.batch(0)[0], num_classes)
+        ids = saved_teachers.label_ids(labels, num_images, num_classes)
+        num_right = 0
+        for start in range(0, num_images, _EVALUATION_BATCH_SIZE):
+            part = slice(start, start + _EVALUATION_BATCH_SIZE)
+            outputs = model(self.preprocess(images[part]), training=False)
+            num_right += np.sum(tf.argmax(outputs, -1).numpy() == ids[part])
+        return float(num_right / num_images)
+
+    def fit_arguments(self, seed: int = 0) -> dict:
+        """What `model.fit` needs to take the learned steps on the teacher's batches.
+
+            model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+            model.fit(**teacher.fit_arguments())
+
+        One epoch, with a callback that has each step follow its learned rates and
+        momenta in place of the model's own optimizer, which is there again afterwards.
+        The loss is that of the model, layers' regularization losses included. Batch
+        norm's statistics are set at the end of the epoch, with the final weights.
+
+        Returns:
+          x, epochs, shuffle and callbacks.
+        """
+
+        def settle(model):
+            shown = self.batches(seed)
+            kept = shown if _BATCH_NORM_STATISTICS == "all" else shown[-1:]
+            batch_statistics.average(model, kept)
+
+        rule = self.description["flags"]["inner_optimizer"]
+        schedule = learned_schedule.LearnedSchedule(rule, self._rates, settle)
+        return {
+            "x": self.dataset(seed),
+            "epochs": 1,
+            "shuffle": False,
+            "callbacks": [schedule],
+        }
+
+    @property
+    def _optimizer(self) -> inner_optimizers.InnerOptimizer:
+        name = self.description["flags"]["inner_optimizer"]
+        return inner_optimizers.INNER_OPTIMIZERS[name]
+
+    @property
+    def _rates(self) -> tf.Tensor:
+        """[T, R], in the order of the optimizer's names."""
+        return tf.stack(
+            [self.hyperparameters[name] for name in self._optimizer.names], axis=1
+        )
+
+    def _inner_loss(self, for_probabilities: bool) -> Callable:
+        """(targets, outputs) -> mean, at least in float32."""
+        name = self.description["flags"]["inner_loss"]
+        if name == "cross_entropy" and for_probabilities:
+            return _cross_entropy_of_probabilities
+
+        def loss(targets, outputs):
+            outputs = _widened(outputs)
+            return inner_loop.INNER_LOSSES[name](
+                tf.cast(targets, outputs.dtype), outputs
+            )
+
+        return loss
+
+
+def _cross_entropy_of_probabilities(targets, outputs):
+    # Keras finds the logits behind a softmax, but not behind a cast.
+    targets = tf.cast(targets, outputs.dtype)
+    losses = keras.losses.categorical_crossentropy(targets, outputs)
+    return tf.reduce_mean(_widened(losses))
+
+
+def _widened(values: tf.Tensor) -> tf.Tensor:
+    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
+
+
+@contextlib.contextmanager
+def _one_epoch(callbacks: keras.callbacks.CallbackList):
+    """Around the batches of an epoch, as in `model.fit`; yields a list for losses."""
+    losses: list[float] = []
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    yield losses
+    logs = {"loss": float(np.mean(losses))}
+    callbacks.on_epoch_end(0, logs)
+    callbacks.on_train_end(logs)
+
+
+def _compiled_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
+    """(x, targets, rates) -> loss; moves the model's weights.
+
+    Models that compute in float16 have their loss scaled, since gradients would
+    vanish, by less from then on where they overflow. No step is left out.
+    """
+    slots = [learned_schedule.slots(optimizer, v) for v in model.trainable_variables]
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    scale = _FIRST_LOSS_SCALE if "float16" in dtypes else 1.0
+    inner_step = tf.function(_inner_step(model, optimizer, loss), autograph=False)
+
+    def step(x, targets, rates):
+        nonlocal slots, scale
+        while True:
+            with batch_statistics.of_last_batch(model):  # not while callbacks look
+                value, has_moved, new_slots = inner_step(
+                    slots, x, targets, rates, tf.constant(scale)
+                )
+            if scale <= 1 or has_moved:
+                slots = new_slots
+                return value
+            scale /= 2
+
+    return step
 
 
 def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
-    """(slots, x, targets, rates) -> slots; moves the model's weights (Equation 1)."""
-    layout = stateless.layout(model.trainable_variables)
+    """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
 
-    def inner_step(slots, x, targets, rates):
+    Moves the model's weights (Equation 1); not if the gradient of the scaled loss
+    overflows.
+    """
+
+    def inner_step(slots, x, targets, rates, scale):
         variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = tf.cast(model(x, training=True), targets.dtype)
-            value = loss(targets, outputs)
+            value = loss(targets, model(x, training=True))
+            scaled = value * tf.cast(scale, value.dtype)
         gradients = tape.gradient(
-            value,
+            scaled,
             [v.value for v in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradient = stateless.flatten(
-            [tf.cast(g, _DTYPE) for g in map(tf.convert_to_tensor, gradients)], _DTYPE
-        )
-        params, slots = optimizer.update(
-            gradient, slots, _flat(variables), rates, layout
-        )
-        moved = stateless.unflatten(params, layout.shapes)
-        for variable, tensor in zip(variables, moved, strict=True):
-            variable.assign(tf.cast(tensor, variable.dtype))
-        return slots
+        gradients = [
+            tf.convert_to_tensor(g) / tf.cast(scale, g.dtype) for g in gradients
+        ]
+        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+        moves = (scale <= 1) | tf.reduce_all(finite)
+        new_slots = []
+        for variable, gradient, slot in zip(variables, gradients, slots, strict=True):
+            moved, slot = learned_schedule.update(
+                optimizer, variable, gradient, slot, rates
+            )
+            if variable.constraint is not None:
+                moved = variable.constraint(moved)
+            variable.assign(tf.where(moves, moved, variable.value))
+            new_slots.append(slot)
+        return value, moves, new_slots
 
     return inner_step
 
 
-_DTYPE = "float32"
-
-
-def _flat(variables) -> tf.Tensor:
-    """All weights as one vector [P]."""
-    return stateless.flatten([tf.cast(v.value, _DTYPE) for v in variables], _DTYPE)
-
-
-@contextlib.contextmanager
-def _last_batch_statistics(model: keras.Model):
-    """Within, Keras' batch norms keep the last batch's statistics, not an average."""
-    found = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    momenta = [layer.momentum for layer in found]
-    for layer in found:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(found, momenta, strict=True):
-            layer.momentum = momentum
+def _warn_unless_fallen(model: keras.Model, losses: list[float]) -> None:
+    """Compares the loss before any step with the mean of the last third."""
+    if len(losses) < 2:
+        return
+    num_last = math.ceil(len(losses) / 3)
+    last = np.mean(losses[-num_last:])
+    if not last < losses[0]:
+        warnings.warn(
+            f"model {model.name!r} has hardly been taught: its loss was "
+            f"{losses[0]:.4g} on the first batch, before any step, and {last:.4g} on "
+            f"average on the last {num_last}; try fresh weights, batch norm after "
+            "hidden layers, or a teacher trained with learners more like it",
+            stacklevel=3,
+        )

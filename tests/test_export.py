@@ -1,5 +1,6 @@
 """Exports load where this library cannot be imported, and say the same there."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import export, learners, stateless
+from gtn_tf import export, generators, learners, stateless, teachers
 from gtn_tf.data import Dataset, normalise
 from gtn_tf.data_files import Split
 
@@ -168,7 +169,8 @@ class Loaded:
     def _call_generator(self, name, teacher):
         latents = tf.random.stateless_normal([5, Z], SEED)
         targets = tf.nn.softmax(tf.random.stateless_normal([5, K], SEED + 1))
-        images = teacher.generator([latents, targets])
+        statistics = teacher.statistics(tf.constant([0, 0]))
+        images = teacher.generate(teacher.weights(), statistics, latents, targets)
         self._call(
             f"{name} images",
             {"latents": latents, "targets": targets},
@@ -248,6 +250,46 @@ def test_values_are_worth_comparing(loaded):
     names = {name for name in loaded.expected if name.startswith("distillation hyper")}
     parameters = ("learning_rate", "momentum", "beta_2")
     assert names == {f"distillation hyperparameters {name}" for name in parameters}
+
+
+def folder_size(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ["gtn", "gtn-none", "distillation"])
+def test_half_a_teacher_is_half_as_large_and_shows_the_same(tmp_path, name):
+    case = problems.build_case(precision="float32", num_steps=T, **TEACHERS[name])
+    for variable in case.problem.variables:  # as if trained
+        variable.assign(variable + 0.1 * tf.math.sin(3.0 + variable))
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    export.export_teacher(whole, case.problem, build_dataset(), {})
+    export.export_teacher(half, case.problem, build_dataset(), {}, half=True)
+    loaded = [tf.saved_model.load(str(folder)).signatures for folder in (whole, half)]
+    x, close = (s["batch"](step=tf.constant(1), seed=SEED)["images"] for s in loaded)
+    assert close.dtype == tf.float32 and 0 < np.abs(x - close).max() < 0.01
+    rates, same = (s["hyperparameters"]() for s in loaded)
+    for key, value in rates.items():
+        np.testing.assert_array_equal(value, same[key])
+    if name == "distillation":
+        return
+    latents = tf.random.stateless_normal([5, Z], SEED)
+    targets = tf.one_hot([0, 1, 2, 0, 1], K)
+    x, close = (s["images"](latents=latents, targets=targets)["images"] for s in loaded)
+    assert close.dtype == tf.float32 and 0 < np.abs(x - close).max() < 0.01
+
+
+def test_the_files_of_half_a_teacher_are_half_as_large(tmp_path):
+    """With many weights, beside which the signatures' own size is small."""
+    generator = generators.build_generator(
+        generators.GeneratorSpec(64, K, problems.IMAGE_SHAPE, (1024, 512, 64)), seed=0
+    )
+    case = problems.build_case(teacher="gtn", precision="float32")
+    teacher = teachers.GTN(case.problem.teacher.spec, generator, seed=1)
+    problem = dataclasses.replace(case.problem, teacher=teacher)
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    export.export_teacher(whole, problem, build_dataset(), {})
+    export.export_teacher(half, problem, build_dataset(), {}, half=True)
+    assert 0.45 < folder_size(half) / folder_size(whole) < 0.6
 
 
 def contents(folder):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import problems
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import gtn_tf
@@ -52,6 +53,15 @@ def test_everything_is_there_and_agrees(run, tmp_path):
     accuracy = learner.evaluate(split.images, split.labels, verbose=0)[1]
     expected = trained.evaluator.score(split, 0, config.seed).accuracy
     assert accuracy == pytest.approx(expected, abs=0.006)  # one image of 200
+
+
+def test_half_as_large(run, tmp_path):
+    config, _, trained = run
+    publication.run(ExportConfig(config.workdir, str(tmp_path / "half"), half=True))
+    loaded = tf.saved_model.load(str(tmp_path / "half" / "teacher"))
+    stored = loaded.state[0]
+    assert len(stored) == len(trained.problem.teacher.variables)
+    assert {variable.dtype for variable in stored} == {tf.float16}
 
 
 READER = """

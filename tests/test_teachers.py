@@ -101,8 +101,53 @@ def test_full_gtn_generates_from_its_latents_in_order():
     x, targets = teacher.batch(2, SEED)
     expected_targets = np.eye(3)[labels[2]]
     np.testing.assert_array_equal(targets, expected_targets)
-    images = teacher.generator([teacher.latents[2], tf.constant(expected_targets)])
+    images = teacher.generator(
+        [teacher.latents[2], tf.constant(expected_targets)], training=True
+    )
     np.testing.assert_allclose(x, images, rtol=1e-12)
+
+
+@pytest.mark.parametrize("curriculum", ["none", "shuffled_batch", "full"])
+def test_statistics_are_the_mean_of_the_batches(curriculum):
+    teacher = build("gtn", curriculum)
+    generator, plan = teacher.generator, teacher.plan(SEED)
+    found = []
+    for step in range(NUM_STEPS):
+        generator([values[step] for values in plan], training=True)
+        found.append([v.numpy() for v in generator.non_trainable_variables])
+    assert len(found[0]) == 6  # mean and variance of three batch norms
+    for values, *own in zip(teacher.statistics(SEED), *found, strict=True):
+        np.testing.assert_allclose(values, np.mean(own, 0), rtol=1e-12, atol=1e-12)
+
+
+def test_generated_images_do_not_depend_on_their_neighbors():
+    teacher = build("gtn")
+    weights, statistics = teacher.weights(), teacher.statistics(SEED)
+    latents, targets = (values[1] for values in teacher.plan(SEED))
+    together = teacher.generate(weights, statistics, latents, targets)
+    for i in range(BATCH_SIZE):
+        alone = teacher.generate(
+            weights, statistics, latents[i : i + 1], targets[i : i + 1]
+        )
+        np.testing.assert_allclose(alone[0], together[i], rtol=1e-12, atol=1e-12)
+    shown, _ = teacher.show(weights, latents, targets)
+    assert 0.001 < np.abs(shown - together).mean() < 0.3  # other statistics, not far
+
+
+@pytest.mark.parametrize("name, curriculum", TEACHERS)
+def test_a_teacher_stored_in_half_shows_nearly_the_same(name, curriculum):
+    teacher = build(name, curriculum)
+    half = teacher.stored_in("float16")
+    assert [v.dtype for v in half.variables] == [tf.float16] * len(teacher.variables)
+    for (x, targets), (close, same) in zip(
+        *([t.batch(step, SEED) for step in range(NUM_STEPS)] for t in (teacher, half)),
+        strict=True,
+    ):
+        assert close.dtype == x.dtype
+        np.testing.assert_array_equal(targets, same)
+        assert np.abs(x - close).max() < 0.02
+        assert np.array_equal(x, close) == (name == "real")
+    assert {v.dtype for v in teacher.variables} <= {tf.float64}
 
 
 def test_drawn_latents_are_unit_gaussian_and_labels_uniform():
