@@ -27,20 +27,20 @@ MEMBERS = [
 ]
 
 
-def build(family, changes=(), depth=None, width=4, **options):
-    """A narrow member of a family; by default of the most layers."""
-    widths = (width,) * (depth or len(FAMILIES[family].width_ranges))
-    own = dict(changes) | FAMILIES[family].fixed | options
+def build(family, **changes):
+    """A narrow member of a family, of the most layers."""
+    widths = (4,) * len(FAMILIES[family].width_ranges)
+    own = changes | FAMILIES[family].fixed
     return learners.build_model(LearnerSpec(family, widths, SHAPE, NUM_CLASSES, **own))
 
 
 @functools.cache
 def learner_of(family, **changes):
-    return StatelessModel(build(family, changes))
+    return StatelessModel(build(family, **changes))
 
 
-def images(num_images=7, dtype="float32"):
-    return tf.random.stateless_normal([num_images, *SHAPE], [5, 6], dtype=dtype)
+def images(num_images=7):
+    return tf.random.stateless_normal([num_images, *SHAPE], [5, 6])
 
 
 @pytest.mark.parametrize("family, changes", MEMBERS)
@@ -66,13 +66,10 @@ def test_no_fresh_weight_is_degenerate(family, changes):
         tf.nest.map_structure(np.array, weights(learner, seed))
         for seed in (SEED, SEED + 1)
     )
+    variables, kinds = learner.model.trainable_variables, learner.layout.kinds
     assert len(values) >= 2
     for variable, kind, value, other in zip(
-        learner.model.trainable_variables,
-        learner.layout.kinds,
-        values,
-        others,
-        strict=True,
+        variables, kinds, values, others, strict=True
     ):
         if kind in ("kernel", "embedding"):
             assert np.all(value != 0), variable.path
@@ -94,18 +91,18 @@ def test_properties_are_what_the_spec_says(family):
     """Weights that are there only with a property, and only then."""
 
     def names(**options):
-        found = [v.path.split("/") for v in build(family, options).variables]
+        found = [v.path.split("/") for v in build(family, **options).variables]
         return {path[-1] for path in found}, " ".join("/".join(p) for p in found)
 
     if "normalization" in FAMILIES[family].fixed:
         found, paths = names()
-        assert "gain" not in found and "layer_normalization" in paths
+        assert "gain" not in found and "layer_norm" in paths
         return
     assert "gain" in names()[0] and "gain" not in names(weight_norm=False)[0]
     assert {"mean", "variance", "gamma"} <= names()[0]
     assert "variance" not in names(normalization="center")[0]
     assert "moving_variance" in names(normalization="moving")[0]
-    assert "layer_normalization" in names(normalization="layer")[1]
+    assert "layer_norm" in names(normalization="layer")[1]
     assert not names(normalization="none")[0] & {"mean", "gamma", "beta"}
 
 

@@ -52,14 +52,22 @@ CASES = {
         weight_norm=False,
     ),
     "distillation-dense": dict(learner="dense", every=3, normalization="center"),
-    "distillation-dense-muon": dict(learner="dense", optimizer="muon", every=1),
+    # No batch norm here: Muon takes gradients that are zero but for rounding, as those
+    # of a gain before it, hundreds of times.
+    "distillation-dense-muon": dict(
+        learner="dense", optimizer="muon", every=1, normalization="none"
+    ),
     "distillation-residual": dict(learner="residual:2-3", num_steps=3),
+    "distillation-layer": dict(
+        learner="fully_connected:4-5", normalization="layer", num_steps=3
+    ),
     "gtn-depthwise-muon": dict(
         teacher="gtn",
-        learner="depthwise:3-2-4",
+        learner="depthwise:4-4-5",
         optimizer="muon",
         per_step=False,
         normalization="layer",
+        weight_norm=False,
         num_steps=3,
     ),
     "distillation-transformer-adam": dict(

@@ -89,9 +89,7 @@ def test_a_step_is_as_large_as_rate_times_size(kind, shape, factor, size):
     gradient = matrix(rows, shape[-1]) if is_matrix else random(*shape)
     moved = step(kind, tensor, gradient)
     expected = RATE * factor * (BIAS_SIZE if kind == "bias" else size)
-    # The iteration brings singular values near one only.
-    tolerance = 0.2 if is_matrix else 1e-6
-    assert root_mean_square(moved) == pytest.approx(expected, rel=tolerance)
+    assert root_mean_square(moved) == pytest.approx(expected, rel=1e-6)
     if not is_matrix:
         scale = expected / root_mean_square(gradient)
         np.testing.assert_allclose(moved, scale * gradient, rtol=1e-6)
