@@ -27,7 +27,7 @@ class Family:
     Attributes:
       width_ranges: (lowest, highest) of each width, both included.
       trunk: (spec, images) -> features [B, ...], before the last dense layer.
-      min_depth: fewest widths; by default all.
+      fewest_widths: of a member; 0: all of them.
       fixed: fields of `LearnerSpec` that the family has no choice of.
     """
 

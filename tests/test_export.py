@@ -341,7 +341,7 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
         {"normalization": "layer", "activation": "relu"},
         {"weight_norm": False},
         {"family": "cifar10", "widths": (3, 4, 5, 6, 7)},
-        {"family": "depthwise", "activation": "gelu", "initializer": "keras"},
+        {"family": "depthwise", "activation": "gelu", "normalization": "layer"},
         {"family": "transformer", "weight_norm": False, "normalization": "layer"},
     ],
 )

@@ -11,7 +11,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop, meta_gradients
+from gtn_tf import inner_loop, layers, meta_gradients, stateless
 from gtn_tf.meta_gradients import Differentiation
 
 EPSILON = 1e-6
@@ -126,6 +126,37 @@ def test_gradient_matches_central_differences(name):
                 err_msg=variable.name,
             )
         variable.assign(center)
+
+
+def test_gradient_through_dropout_is_that_of_the_units_that_were_kept():
+    """What is dropped depends on the seed alone, so that differences see it too."""
+    images = keras.Input(problems.IMAGE_SHAPE, dtype="float64")
+    features = keras.layers.Flatten(dtype="float64")(images)
+    features = layers.dense(6, True, "float64")(features)
+    features = keras.layers.Dropout(0.4, dtype="float64")(features)
+    features = layers.activation("float64")(features)
+    logits = layers.dense(problems.NUM_CLASSES, True, "float64")(features)
+    learner = stateless.StatelessModel(keras.Model(images, logits))
+    case = problems.build_case(num_steps=3, every=1)._replace(learner=learner)
+    _, _, gradients = problems.compute(case)
+    assert_same(problems.compute(case, Differentiation())[-1], gradients)
+    loss = problems.loss_function(case)
+    for variable, gradient in zip(case.problem.variables, gradients, strict=True):
+        direction = next(directions(variable))
+        center = variable.numpy()
+        values = []
+        for sign in (1, -1):
+            variable.assign(center + sign * EPSILON * direction)
+            values.append(loss(SEED, case.outer_batches).numpy())
+        variable.assign(center)
+        np.testing.assert_allclose(
+            np.sum(gradient * direction),
+            (values[0] - values[1]) / (2 * EPSILON),
+            rtol=1e-5,
+            atol=5e-8,
+            err_msg=variable.name,
+        )
+        assert np.any(gradient)
 
 
 def named_weights(case):
