@@ -164,6 +164,7 @@ _PLAIN = {
     layers.WeightNormDense: keras.layers.Dense,
     layers.WeightNormConv2D: keras.layers.Conv2D,
 }
+_KERAS = {**_PLAIN, layers.LayerNorm: keras.layers.LayerNormalization}
 
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -175,7 +176,17 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
             name=layer.name,
             dtype=layer.dtype_policy,
         )
-    return _PLAIN.get(type(layer), type(layer)).from_config(layer.get_config())
+    if isinstance(layer, layers.PositionEmbedding):
+        # Adds its bias to once what it gets.
+        return keras.layers.EinsumDense(
+            "btd,td->btd",
+            layer.embeddings.shape,
+            bias_axes="td",
+            kernel_initializer="ones",
+            name=layer.name,
+            dtype=layer.dtype_policy,
+        )
+    return _KERAS.get(type(layer), type(layer)).from_config(layer.get_config())
 
 
 def _plain_weights(layer: keras.layers.Layer) -> list:
@@ -183,6 +194,8 @@ def _plain_weights(layer: keras.layers.Layer) -> list:
         if layer.center_only:  # Keras divides by sqrt(variance + epsilon): make it 1
             return [layer.beta, layer.mean, 1 - layer.epsilon + 0 * layer.mean]
         return [layer.gamma, layer.beta, layer.mean, layer.variance]
+    if isinstance(layer, layers.PositionEmbedding):
+        return [1 + 0 * layer.embeddings, layer.embeddings]
     if type(layer) in _PLAIN:
         return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
     return layer.get_weights()

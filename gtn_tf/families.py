@@ -27,7 +27,7 @@ class Family:
     Attributes:
       width_ranges: (lowest, highest) of each width, both included.
       trunk: (spec, images) -> features [B, ...], before the last dense layer.
-      min_depth: fewest widths; by default all.
+      fewest_widths: of a member; 0: all of them.
       fixed: fields of `LearnerSpec` that the family has no choice of.
     """
 
@@ -64,7 +64,7 @@ class _Blocks:
         if name == "none":
             return features
         if name == "layer":
-            norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype)
+            norm = layers.LayerNorm(epsilon=1e-6, dtype=self.dtype)
         elif name == "moving":
             norm = keras.layers.BatchNormalization(dtype=self.dtype)
         else:
@@ -211,7 +211,7 @@ def _transformer_trunk(spec: LearnerSpec, images):
     dtype = blocks.dtype
 
     def norm(features):
-        return keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype)(features)
+        return layers.LayerNorm(epsilon=1e-6, dtype=dtype)(features)
 
     def dense(units):
         return layers.dense(units, False, blocks.product, spec.initializer)

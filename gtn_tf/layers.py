@@ -126,6 +126,26 @@ class BatchNorm(keras.layers.Layer):
         return config | {"center_only": self.center_only, "epsilon": self.epsilon}
 
 
+@keras.saving.register_keras_serializable("gtn_tf")
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer norm over the last axis, which differentiates twice.
+
+    Keras takes the variance from `tf.nn.moments`, which holds the mean constant in it:
+    no matter to the first derivative, but the derivative of a gradient, of which
+    meta-gradients are made, comes out wrong.
+    """
+
+    def call(self, inputs):
+        dtype = self.variable_dtype
+        inputs = ops.cast(inputs, dtype)
+        centered = inputs - ops.mean(inputs, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+        scale = ops.cast(self.gamma, dtype) * ops.rsqrt(variance + self.epsilon)
+        return ops.cast(
+            centered * scale + ops.cast(self.beta, dtype), self.compute_dtype
+        )
+
+
 def kaiming_normal(scale: float = 1.0) -> keras.initializers.Initializer:
     """N(0, 2 * scale / fan_in), not truncated (A.1; He et al., 2015)."""
     return keras.initializers.VarianceScaling(

@@ -143,7 +143,7 @@ def _columns(families, counts, seed, vary, common):
         sample_specs(family, count, seed, vary, _ANY_WIDTH, **common)
         for family, count in zip(families, counts, strict=True)
     ]
-    for position in range(max(counts)):
+    for position in range(max(counts, default=0)):
         yield [own[position] for own in sets if position < len(own)]
 
 

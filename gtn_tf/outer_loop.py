@@ -80,6 +80,7 @@ class StepResult(NamedTuple):
     gradient_norm: tf.Tensor  # before clipping
 
 
+@dataclasses.dataclass(eq=False)
 class OuterStep:
     """One outer step over one or several learners, each kind compiled once.
 
@@ -87,7 +88,7 @@ class OuterStep:
     networks have gradients of different sizes, by factors of ten and more; each is
     clipped before they are averaged, so that no kind outweighs the others.
 
-    Args:
+    Attributes:
       problem: what is learned and how it is scored.
       specs: the predefined set of learners.
       draw: (num_batches, batch_size, seed) -> raw images, labels of the meta-loss.
@@ -98,25 +99,16 @@ class OuterStep:
       learners_per_step: K.
     """
 
-    def __init__(
-        self,
-        problem: MetaProblem,
-        specs: list[learners.LearnerSpec],
-        draw: Callable,
-        outer_batch_size: int,
-        optimizer: keras.optimizers.Optimizer,
-        clip_norm: float,
-        differentiation: Differentiation,
-        learners_per_step: int = 1,
-    ):
-        self.problem = problem
-        self.specs = specs
-        self.optimizer = optimizer
-        self._draw = draw
-        self._outer_batch_size = outer_batch_size
-        self._clip_norm = clip_norm
-        self._differentiation = differentiation
-        self._learners_per_step = learners_per_step
+    problem: MetaProblem
+    specs: list[learners.LearnerSpec]
+    draw: Callable
+    outer_batch_size: int
+    optimizer: keras.optimizers.Optimizer
+    clip_norm: float
+    differentiation: Differentiation
+    learners_per_step: int = 1
+
+    def __post_init__(self):
         self._compiled: dict[learners.LearnerSpec, Callable] = {}
         self._update = tf.function(self._apply, autograph=False)
 
@@ -148,9 +140,9 @@ class OuterStep:
         """The learners of an outer step: the set is gone through in random order, and
         again in another, so that none waits long."""
         num_specs = len(self.specs)
-        first = outer_step * self._learners_per_step
+        first = outer_step * self.learners_per_step
         rounds, places = np.divmod(
-            np.arange(first, first + self._learners_per_step), num_specs
+            np.arange(first, first + self.learners_per_step), num_specs
         )
         return [
             self.specs[np.random.default_rng([seed, r]).permutation(num_specs)[place]]
@@ -170,18 +162,18 @@ class OuterStep:
 
         def outer_step(seed):
             seeds = tf.unstack(tf.random.split(seed, 3), num=3)
-            batches = self._draw(count + 1, self._outer_batch_size, seeds[0])
+            batches = self.draw(count + 1, self.outer_batch_size, seeds[0])
             meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
                 problem,
                 learner,
                 inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
                 seeds[2],
                 OuterBatches(*batches),
-                self._differentiation,
+                self.differentiation,
             )
             norm = tf.linalg.global_norm(gradients)
-            if self._clip_norm:
-                gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
+            if self.clip_norm:
+                gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, norm)
             result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
             return result, gradients
 
@@ -190,7 +182,7 @@ class OuterStep:
         )
 
     def _apply(self, sums, finite) -> None:
-        gradients = [total / self._learners_per_step for total in sums]
+        gradients = [total / self.learners_per_step for total in sums]
 
         def update():
             self.optimizer.apply(gradients, self.problem.variables)

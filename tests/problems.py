@@ -51,6 +51,13 @@ KEPT = meta_gradients.Differentiation(recompute=False)
 INITIAL = {
     "sgd": {"learning_rate": 0.2, "momentum": 0.6},
     "adam": {"learning_rate": 0.05, "momentum": 0.8, "beta_2": 0.9},
+    "muon": {
+        "learning_rate": 0.2,
+        "momentum": 0.6,
+        "gain_factor": 0.8,
+        "bias_factor": 1.5,
+        "embedding_factor": 1.2,
+    },
 }
 
 
@@ -256,12 +263,17 @@ def names(case: Case) -> list[str]:
 def check_magnitudes(case: Case, gradients) -> None:
     """Prints the smallest and largest |gradient| of each variable; none is zero.
 
-    But for SGD's first momentum, which multiplies a velocity of zero.
+    But for the first momentum of SGD and Muon, which multiplies a velocity of zero, and
+    factors of what the learner has none of.
     """
-    is_sgd = case.problem.optimizer is inner_optimizers.INNER_OPTIMIZERS["sgd"]
+    is_adam = case.problem.optimizer is inner_optimizers.INNER_OPTIMIZERS["adam"]
     for name, gradient in zip(names(case), gradients, strict=True):
         size = np.abs(gradient)
-        if is_sgd and name.startswith("momentum") and len(size) > 1:
+        kind, is_factor, _ = name.partition("_factor")
+        if is_factor and kind not in case.learner.layout.kinds:
+            assert not np.any(size), name
+            continue
+        if not is_adam and name.startswith("momentum") and len(size) > 1:
             assert size[0] == 0, name
             size = size[1:]
         print(f"{name}: |gradient| from {size.min():.1e} to {size.max():.1e}")

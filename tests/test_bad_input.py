@@ -18,6 +18,7 @@ from gtn_tf import (
     studies,
 )
 from gtn_tf.config import TrainingConfig
+from gtn_tf.families import FAMILIES
 from nas import report, search
 from nas.report import ReportConfig
 from nas.search_config import SearchConfig
@@ -89,7 +90,14 @@ BAD = [
     ("train", "--workdir=/proc/1/run"),
     ("train", "--learner=digits:0-1-1"),
     ("train", "--learner=digits:64"),
-    ("train", "--learner=transformer"),
+    ("train", "--learner=vgg"),
+    ("train", "--learner=any:4-4-4"),
+    ("train", "--learner=residual:4"),
+    ("train", "--learner=mnist --leave_out=mnist"),
+    ("train", "--leave_out=vgg"),
+    ("train", f"--leave_out={','.join(FAMILIES)}"),
+    ("train", "--vary=depth"),
+    ("train", "--learners_per_step=0"),
     ("train", "--teacher=real --curriculum=all_shuffled"),
     ("train", "--teacher=distillation --curriculum=none"),
     ("train", "--curriculum=none --warm_start_steps=1"),
@@ -116,14 +124,14 @@ BAD = [
     ("evaluate", "--workdir=run --split=train"),
     ("evaluate", "--workdir=run --num_learners=1"),
     ("benchmark", "--num_repeats=0"),
-    ("benchmark", "--learner=transformer"),
+    ("benchmark", "--learner=vgg"),
     ("export", "--output=out"),
     ("export", "--workdir=missing --output=out"),
     ("export", "--workdir=run --output=out"),
     ("study", "--study=weight_norm --num_trials=0"),
     ("study", "--study=everything"),
     ("study", "--dataset=mnist --data_dir=mnist --workdir=out"),
-    ("study", "--learner=transformer --workdir=out"),
+    ("study", "--learner=vgg --workdir=out"),
     ("study", "--study=sources --num_seeds=0"),
     ("search", "--evaluation=guess"),
     ("search", "--teacher=missing"),

@@ -19,7 +19,7 @@ CHOICES = {
     "teacher": "gtn, distillation, real",
     "curriculum": "none, all_shuffled, shuffled_batch, full",
     "normalization": "batch, center, layer, none",
-    "inner_optimizer": "sgd, adam",
+    "inner_optimizer": "sgd, adam, muon",
     "inner_loss": "cross_entropy, mean_squared_error",
     "inner_hyperparameters": "shared, per_step",
     "augment": "auto, always, never",
@@ -29,6 +29,7 @@ CHOICES = {
 RANGES = {
     "seed": (0, 2**31 - 1),
     "num_learners": (1, 10_000),
+    "learners_per_step": (1, 10_000),
     "num_inner_steps": (1, 100_000),
     "inner_batch_size": (1, 100_000),
     "inner_learning_rate": (1e-8, 100),
@@ -55,7 +56,7 @@ RANGES = {
 CHECKED_ELSEWHERE = {
     *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
     *("weight_norm", "compare_with_real"),  # by absl: booleans
-    "generator_widths",  # below
+    *("generator_widths", "leave_out", "vary"),  # below
 }
 MAY_CHANGE = {
     *("data_dir", "workdir", "num_outer_steps", "time_limit_seconds"),
@@ -73,9 +74,12 @@ OTHER = {
     "teacher": "distillation",
     "curriculum": "all_shuffled",
     "learner": "mnist:64-128-256",
+    "leave_out": "residual,transformer",
     "num_learners": 7,
+    "vary": "activation,weight_norm",
     "weight_norm": False,
     "normalization": "center",
+    "learners_per_step": 3,
     "num_inner_steps": 32,
     "inner_batch_size": 128,
     "inner_optimizer": "adam",
@@ -230,6 +234,42 @@ def test_generator_widths(widths):
     )
 
 
+@pytest.mark.parametrize(
+    "vary, expected",
+    [
+        ("all", ("weight_norm", "normalization", "activation", "initializer")),
+        ("none", ()),
+        ("activation", ("activation",)),
+        ("initializer,weight_norm", ("initializer", "weight_norm")),
+    ],
+)
+def test_what_is_varied(vary, expected):
+    assert TrainingConfig(vary=vary).varied == expected
+    assert TrainingConfig().varied == tuple(learners.VARIED)
+
+
+@pytest.mark.parametrize(
+    "vary, unknown",
+    [("depth", "depth"), ("widths,activation,depth", "depth, widths"), ("All", "All")],
+)
+def test_what_cannot_be_varied(vary, unknown):
+    assert message(vary=vary) == (
+        f"--vary={vary} names {unknown}: give weight_norm, normalization, activation, "
+        "initializer, all or none"
+    )
+
+
+def test_families_that_are_left_out():
+    assert TrainingConfig().left_out == ()
+    assert TrainingConfig(leave_out="mnist").left_out == ("mnist",)
+    both = TrainingConfig(leave_out="transformer,mnist")
+    assert both.left_out == ("transformer", "mnist")
+    assert message(leave_out="vgg,mnist,any") == (
+        "--leave_out=vgg,mnist,any names any, vgg: give some of digits, mnist, "
+        "cifar10, shallow, residual, depthwise, fully_connected, transformer"
+    )
+
+
 def test_every_flag_has_a_help_text():
     for name, field in FIELDS.items():
         text = field.metadata["help"]
@@ -346,6 +386,9 @@ PAPER_BOTH = {
     "curriculum": "full",
     "weight_norm": True,
     "normalization": "batch",
+    "vary": "none",
+    "leave_out": "",
+    "learners_per_step": 1,
     "inner_batch_size": 128,
     "inner_optimizer": "sgd",
     "inner_learning_rate": 0.02,
@@ -380,6 +423,8 @@ def test_every_recipe_parses_and_says_how_to_run_it(parse):
             recipe.learner,
             recipe.num_learners,
             0,
+            recipe.left_out,
+            recipe.varied,
             image_shape=(28, 28, 1),
             num_classes=2,
         )

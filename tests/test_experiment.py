@@ -116,6 +116,33 @@ def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
     assert_same_values(final_values(tmp_path), final_values(folder))
 
 
+def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp_path):
+    config = dataclasses.replace(
+        SMALL,
+        teacher="distillation",
+        learner="fully_connected:4,fully_connected:5,fully_connected:6",
+        learners_per_step=2,
+        num_outer_steps=3,
+    )
+    folders = [tmp_path / name for name in ("whole", "stopped")]
+    for folder in folders:
+        workdirs.open_workdir(folder, config)
+    whole_train = training.outer_loop.train
+
+    def stopping(step, start, num_outer_steps, *others):
+        return whole_train(step, start, 1, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.outer_loop, "train", stopping)
+        training.meta_train(config, digits, folders[1])
+    assert len(rows(folders[1])) == 1
+    for folder in folders:
+        training.meta_train(config, digits, folder)
+    assert len(rows(folders[1])) == 3
+    assert without_seconds(folders[0]) == without_seconds(folders[1])
+    assert_same_values(*map(final_values, folders))
+
+
 def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
@@ -173,9 +200,10 @@ def test_two_processes_compute_the_same_bits(tmp_path):
         assert process.returncode == 0, errors[-2000:]
     assert_same_values(*map(final_values, folders))
     assert without_seconds(folders[0]) == without_seconds(folders[1])
-    header, *table = outputs[0][0].splitlines()[1:]
-    assert [line.split()[0] for line in table] == ["gtn", "real"]
-    assert "mean" in header and "95 % interval" in header
+    title, header, _, *table = outputs[0][0].splitlines()
+    assert "2 fresh learners of each kind, 95 % intervals (4 outer steps" in title
+    assert header.split() == ["kind", "of", "network", "gtn", "real", "p", "(real)"]
+    assert [line.split()[0] for line in table] == ["digits"]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +245,8 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         {"curriculum": "none", "inner_hyperparameters": "shared"},
         {"precision": "bfloat16", "weight_norm": False, "normalization": "batch"},
         {"recompute": "always", "segment_length": 2, "augment": "always"},
+        {"inner_optimizer": "muon", "learner": "transformer:4-4"},
+        {"learners_per_step": 3, "vary": "none", "normalization": "layer"},
     ],
 )
 def test_every_kind_of_recipe_runs(digits, tmp_path, change):

@@ -335,13 +335,20 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"normalization": "center"}, {"weight_norm": False}, {"family": "cifar10"}],
+    [
+        {},
+        {"normalization": "center"},
+        {"normalization": "layer", "activation": "relu"},
+        {"weight_norm": False},
+        {"family": "cifar10", "widths": (3, 4, 5, 6, 7)},
+        {"family": "depthwise", "activation": "gelu", "normalization": "layer"},
+        {"family": "transformer", "weight_norm": False, "normalization": "layer"},
+    ],
 )
 def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(tmp_path, options):
     dataset = build_dataset()
-    widths = (3, 4, 5, 6, 7) if "family" in options else (3, 4, 5)
     spec = learners.LearnerSpec(
-        **{"family": "mnist", "widths": widths} | options,
+        **{"family": "mnist", "widths": (3, 4, 5)} | options,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
     )

@@ -4,7 +4,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop
+from gtn_tf import inner_loop, inner_optimizers
 
 SEED = tf.constant(problems.SEED)
 
@@ -81,7 +81,7 @@ def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
 
 
 @pytest.mark.parametrize("inner_loss", inner_loop.INNER_LOSSES)
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", inner_optimizers.INNER_OPTIMIZERS)
 def test_training_lowers_the_inner_loss(inner_loss, optimizer):
     """Fifteen steps on one batch."""
     case = problems.build_case(

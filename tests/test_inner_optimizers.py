@@ -8,22 +8,24 @@ from gtn_tf.inner_optimizers import (
     INNER_OPTIMIZERS,
     InnerHyperparameters,
 )
+from gtn_tf.stateless import Layout
 
 NUM_STEPS = 6
 GRADIENTS = np.random.default_rng(0).normal(size=(NUM_STEPS, 4))
 START = np.array([1.0, -2.0, 3.0, 0.5])
+LAYOUT = Layout(((2, 2),), ("kernel",))
 
 
 def run(name, gradients, hyperparameters):
     """Params [T, P] after every step; hyperparameters [T, number of names]."""
     optimizer = INNER_OPTIMIZERS[name]
     params = tf.constant(START)
-    slots = optimizer.init(params)
+    slots = optimizer.init(params, LAYOUT)
     history = []
     for gradient, values in zip(gradients, hyperparameters, strict=True):
         values = tuple(tf.constant(v, tf.float64) for v in values)
         params, slots = optimizer.update(
-            tf.constant(gradient, tf.float64), slots, params, values
+            tf.constant(gradient, tf.float64), slots, params, values, LAYOUT
         )
         history.append(params.numpy())
     return np.array(history)
@@ -79,7 +81,8 @@ def test_adam_has_a_derivative_where_the_gradient_is_zero():
     values = [tf.constant(v, tf.float64) for v in (0.1, 0.8, 0.95)]
     with tf.GradientTape() as tape:
         tape.watch(gradient)
-        new, _ = optimizer.update(gradient, optimizer.init(params), params, values)
+        slots = optimizer.init(params, LAYOUT)
+        new, _ = optimizer.update(gradient, slots, params, values, LAYOUT)
     # d (-0.1 g / sqrt(g^2 + 1e-8)) / d g = -0.1 / 1e-4
     np.testing.assert_allclose(tape.gradient(new, gradient), [-1000.0] * 4, rtol=1e-9)
 

@@ -27,6 +27,62 @@ def test_initial_gain_gives_back_the_kernel():
     np.testing.assert_allclose(layers.normalise_weight(kernel, gain), kernel)
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 3, 4)])
+def test_layer_norm_is_keras_own_in_value(shape):
+    own = layers.LayerNorm(epsilon=1e-3, dtype="float64")
+    keras_own = keras.layers.LayerNormalization(epsilon=1e-3, dtype="float64")
+    x = tf.constant(3 + random(*shape))
+    own(x), keras_own(x)
+    weights = [random(shape[-1], seed=1), random(shape[-1], seed=2)]
+    own.set_weights(weights)
+    keras_own.set_weights(weights)
+    np.testing.assert_allclose(own(x), keras_own(x), rtol=1e-9, atol=1e-9)
+    again = layers.LayerNorm.from_config(own.get_config())
+    again(x)
+    again.set_weights(weights)
+    np.testing.assert_array_equal(again(x), own(x))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LayerNorm(epsilon=1e-3, dtype="float64"),
+        lambda: layers.BatchNorm(dtype="float64"),
+        lambda: layers.BatchNorm(center_only=True, dtype="float64"),
+    ],
+)
+def test_normalization_differentiates_twice(layer):
+    """The derivative of a gradient, against central differences of the gradient."""
+    layer = layer()
+    x, weights, direction, change = (
+        tf.constant(random(5, 4, seed=seed)) for seed in range(4)
+    )
+    options = {} if isinstance(layer, layers.LayerNorm) else {"training": True}
+
+    def slope(x):
+        """Of the sum of cubes, along a direction."""
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(weights * layer(x, **options) ** 3)
+        return tf.reduce_sum(tape.gradient(total, x) * direction)
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = slope(x)
+    second = tf.reduce_sum(tape.gradient(value, x) * change)
+    rise = slope(x + 1e-5 * change) - slope(x - 1e-5 * change)
+    np.testing.assert_allclose(second, rise / 2e-5, rtol=1e-6)
+    assert abs(second) > 0.1
+
+
+def test_layer_norm_is_precise_on_half_precision_features():
+    layer = layers.LayerNorm(dtype="mixed_bfloat16")
+    x = tf.cast(100 + random(3, 64), "bfloat16")
+    expected = keras.layers.LayerNormalization(dtype="float32")(tf.cast(x, "float32"))
+    assert layer(x).dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(layer(x), "float32"), expected, atol=0.02)
+
+
 LAYERS = {
     "dense": (layers.dense, (6, 5)),
     "convolution": (layers.convolution, (6, 4, 4, 2)),

@@ -40,7 +40,34 @@ NUM_PARAMS = [
     #   3*3*1*4 + 4 + 8 =  48;  3*3*4*4 + 4 + 8  = 156, twice
     #   3*3*4*8 + 8 + 16 = 312;  3*3*8*8 + 8 + 16 = 600, twice;  8*10 + 10 + 10 = 100
     ("residual:4-8", DIGITS, {}, 1_972),
+    #   3*3*1*4 + 4 + 8  =    48, of the image's size, then
+    #   3*3*4*8 + 8 + 16 =   312, of half of it
+    #   4*4*8*10 + 10 + 10 = 1,300
+    ("shallow:4-8", DIGITS, {}, 1_660),
+    #   3*3*1*4 + 4 + 8 =  48
+    #   3*3*4   + 8     =  44;  4*8 + 8 + 16  =  56
+    #   3*3*8   + 16    =  88;  8*8 + 8 + 16  =  88;  8*10 + 10 + 10 = 100
+    ("depthwise:4-8-8", DIGITS, {}, 424),
+    # 16 patches of 2x2, neither gains nor batch norm, and biases everywhere.
+    #   2*2*1*4 + 4 = 20;  16*4 = 64
+    #   4 + 4 = 8;  3 * (4*4 + 4) = 60;  4*4 + 4 = 20
+    #   4 + 4 = 8;  4*6 + 6 = 30;  6*4 + 4 = 28
+    #   4 + 4 = 8;  4*10 + 10 = 50
+    ("transformer:4-6", DIGITS, {}, 296),
+    # Biases of 16 + 8 units in place of scales and shifts.
+    ("fully_connected:16-8", DIGITS, {"normalization": "none"}, 1_300),
+    ("fully_connected:16-8", DIGITS, {"normalization": "layer"}, 1_324),
 ]
+
+
+def num_normalized(spec):
+    """Units of hidden layers that batch norm follows."""
+    total = sum(spec.widths)
+    return {
+        "residual": 3 * total,  # three layers for each width
+        "depthwise": 2 * total - spec.widths[-1],  # each but the last also depthwise
+        "transformer": 0,
+    }.get(spec.family, total)
 
 
 def build(text, common, **options):
@@ -53,10 +80,9 @@ def test_number_of_params(text, common, options, num_params):
     spec, model = build(text, common, **options)
     assert stateless.StatelessModel(model).num_params == num_params
     # A mean and, in full batch norm, a variance for every hidden unit.
-    per_unit = 1 if spec.normalization == "center" else 2
+    per_unit = {"batch": 2, "center": 1}.get(spec.normalization, 0)
     num_statistics = sum(np.prod(v.shape) for v in model.non_trainable_variables)
-    layers_per_width = 3 if spec.family == "residual" else 1
-    assert num_statistics == per_unit * layers_per_width * sum(spec.widths)
+    assert num_statistics == per_unit * num_normalized(spec)
 
 
 @pytest.mark.parametrize(
@@ -147,14 +173,19 @@ def test_predefined_set_is_reproducible_and_in_range(family):
     assert specs[:5] != learners.sample_specs(
         family, 5, seed=4, **MNIST, weight_norm=False
     )
-    widths = np.array([spec.widths for spec in specs])
-    for column, (low, high) in zip(
-        widths.T, learners.FAMILIES[family].width_ranges, strict=True
-    ):
+    ranges = learners.FAMILIES[family].width_ranges
+    depths = collections.Counter(len(spec.widths) for spec in specs)
+    allowed = range(learners.FAMILIES[family].min_depth, len(ranges) + 1)
+    assert set(depths) == set(allowed)
+    for depth in allowed:  # uniform
+        assert abs(depths[depth] - 400 / len(allowed)) < 80
+    for index, (low, high) in enumerate(ranges):
+        column = np.array([s.widths[index] for s in specs if index < len(s.widths)])
         assert low <= column.min() < low + (high - low) / 10
         assert high - (high - low) / 10 < column.max() <= high
         assert abs(column.mean() - (low + high) / 2) < (high - low) / 10
-    assert np.corrcoef(widths.T)[0, 1] < 0.3
+    pairs = np.array([spec.widths[:2] for spec in specs if len(spec.widths) > 1])
+    assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.3
     assert all(spec.family == family and not spec.weight_norm for spec in specs)
 
 
@@ -177,10 +208,12 @@ def test_specs_are_hashable_and_told_apart():
         "widths": (64, 128, 255),
         "weight_norm": False,
         "normalization": "center",
+        "activation": "gelu",
+        "initializer": "keras",
         "precision": "bfloat16",
     }
     others = [dataclasses.replace(spec, **{k: v}) for k, v in fields.items()]
-    assert len({spec, *others}) == 5
+    assert len({spec, *others}) == 1 + len(fields)
     assert str(spec) == "mnist:64-128-256"
 
 
@@ -198,6 +231,112 @@ def test_parse_joins_learners_of_several_kinds_and_drops_repetitions():
     assert len(joined) == 4
 
 
+ANY = dict(image_shape=(8, 8, 1), num_classes=10)
+NAMES = list(learners.FAMILIES)
+
+
+@pytest.mark.parametrize("num_specs", [1, 3, 8, 11, 16])
+def test_any_goes_through_all_families_in_turn(num_specs):
+    specs = learners.parse("any", num_specs, 0, **ANY)
+    assert [spec.family for spec in specs] == (NAMES + NAMES)[:num_specs]
+
+
+def test_any_draws_widths_from_half_the_ranges():
+    for spec in learners.parse("any", 160, 0, **ANY):
+        ranges = learners.FAMILIES[spec.family].width_ranges
+        for width, (low, high) in zip(spec.widths, ranges, strict=False):
+            assert round(low / 2) <= width <= round(high / 2)
+
+
+@pytest.mark.parametrize("leave_out", [("mnist",), ("transformer", "digits")])
+def test_families_are_left_out_everywhere(leave_out):
+    kept = [name for name in NAMES if name not in leave_out]
+    specs = learners.parse("any", 9, 0, leave_out, **ANY)
+    assert [spec.family for spec in specs] == (kept + kept)[:9]
+    text = "mnist:4-4-4,residual,any,digits,transformer:4-4,mnist"
+    specs = learners.parse(text, 2, 0, leave_out, **ANY)
+    assert not {spec.family for spec in specs} & set(leave_out)
+    others = [s for s in learners.parse(text, 2, 0, **ANY) if s.family in kept]
+    assert {s for s in others if s.family == "residual"} <= set(specs)
+
+
+@pytest.mark.parametrize(
+    "text, leave_out", [("mnist", ("mnist",)), ("any", tuple(NAMES))]
+)
+def test_something_must_be_left(text, leave_out):
+    with pytest.raises(ValueError) as error:
+        learners.parse(text, 4, 0, leave_out, **ANY)
+    assert str(error.value) == (
+        f"--learner={text} without --leave_out={','.join(leave_out)} names no learner: "
+        f"leave one of {', '.join(NAMES)} in"
+    )
+
+
+def test_what_is_left_out_must_exist():
+    with pytest.raises(ValueError, match="learner family 'vgg' is unknown"):
+        learners.parse("any", 4, 0, ("vgg",), **ANY)
+
+
+def drawn_values(specs, name):
+    fixed = [f for f, family in learners.FAMILIES.items() if name in family.fixed]
+    return [getattr(spec, name) for spec in specs if spec.family not in fixed]
+
+
+@pytest.mark.parametrize("text", ["any", "digits", ",".join(["mnist:4-4-4"] * 64)])
+@pytest.mark.parametrize("name", learners.VARIED)
+def test_only_what_is_named_is_drawn(text, name):
+    common = ANY | {"weight_norm": False, "normalization": "center"}
+    plain = learners.LearnerSpec("digits", (1, 1, 1), **common)
+    specs = learners.parse(text, 96, 3, (), (name,), **common)
+    assert set(drawn_values(specs, name)) == set(learners.VARIED[name])
+    for other in learners.VARIED.keys() - {name}:
+        assert set(drawn_values(specs, other)) == {getattr(plain, other)}
+
+
+def test_nothing_is_drawn_where_nothing_is_named():
+    specs = learners.parse("any", 24, 3, **ANY)
+    for name in learners.VARIED:
+        assert len(set(drawn_values(specs, name))) == 1
+
+
+@pytest.mark.parametrize("name", learners.VARIED)
+def test_a_property_is_drawn_alike_whatever_else_is(name):
+    alone, among_all = (
+        learners.parse("any", 64, 5, (), vary, **ANY)
+        for vary in ((name,), tuple(learners.VARIED))
+    )
+    assert drawn_values(alone, name) == drawn_values(among_all, name)
+    assert [spec.widths for spec in alone] == [spec.widths for spec in among_all]
+    counts = collections.Counter(drawn_values(alone, name))  # each value often
+    assert min(counts.values()) > counts.total() / len(counts) / 2
+
+
+def test_properties_are_drawn_apart():
+    vary = tuple(learners.VARIED)
+    specs = learners.parse("residual", 96, 5, (), vary, **ANY)
+    combinations = {tuple(getattr(s, name) for name in vary) for s in specs}
+    assert len(combinations) > 25  # of 2 * 3 * 3 * 2 = 36
+
+
+@pytest.mark.parametrize("text", ["any", "digits", "digits:4-4-4,mnist:4-4-4"])
+def test_draws_depend_on_the_seed_alone(text):
+    vary = tuple(learners.VARIED)
+    specs, again, *others = (
+        learners.parse(text, 16, seed, (), vary, **ANY) for seed in (0, 0, 1, 2, 3)
+    )
+    assert specs == again
+    assert all(other != specs for other in others)
+
+
+def test_what_a_family_has_of_its_own_is_not_drawn():
+    vary = tuple(learners.VARIED)
+    specs = learners.parse("transformer", 32, 0, (), vary, **ANY)
+    assert {(s.weight_norm, s.normalization) for s in specs} == {(False, "layer")}
+    assert len({(s.activation, s.initializer) for s in specs}) == 6
+    (named,) = learners.parse("transformer:4-4", 1, 0, weight_norm=True, **ANY)
+    assert (named.weight_norm, named.normalization) == (False, "layer")
+
+
 @pytest.mark.parametrize(
     "text, came, allowed",
     [
@@ -205,6 +344,8 @@ def test_parse_joins_learners_of_several_kinds_and_drops_repetitions():
         ("mnist,", "learner family '' is unknown", "digits, mnist, cifar10, "),
         ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10, "),
         ("", "learner family '' is unknown", "digits, mnist, cifar10, "),
+        ("any:64", "learner family 'any' is unknown", "transformer or any, "),
+        ("residual:4", "widths '4'", "takes 2 to 3 positive integers"),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
         ("mnist:64-128-256-10", "widths '64-128-256-10'", "as in mnist:64-64-64"),
         ("mnist:64-0-256", "widths '64-0-256'", "takes 3 positive integers"),

@@ -11,14 +11,14 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop, meta_gradients
+from gtn_tf import inner_loop, layers, meta_gradients, stateless
 from gtn_tf.meta_gradients import Differentiation
 
 EPSILON = 1e-6
 SEED = tf.constant(problems.SEED)
 
 # Every teacher, optimizer, kind of hyperparameters, spacing of intermediate losses,
-# batch norm, weight norm, curriculum and inner loss.
+# normalization, weight norm, curriculum and inner loss, and several kinds of networks.
 CASES = {
     "gtn-digits": dict(teacher="gtn", learner="digits:3-4-5"),
     "gtn-digits-adam": dict(
@@ -52,6 +52,30 @@ CASES = {
         weight_norm=False,
     ),
     "distillation-dense": dict(learner="dense", every=3, normalization="center"),
+    # No batch norm here: Muon takes gradients that are zero but for rounding, as those
+    # of a gain before it, hundreds of times.
+    "distillation-dense-muon": dict(
+        learner="dense", optimizer="muon", every=1, normalization="none"
+    ),
+    "distillation-residual": dict(learner="residual:2-3", num_steps=3),
+    "distillation-layer": dict(
+        learner="fully_connected:4-5", normalization="layer", num_steps=3
+    ),
+    "gtn-depthwise-muon": dict(
+        teacher="gtn",
+        learner="depthwise:4-4-5",
+        optimizer="muon",
+        per_step=False,
+        normalization="layer",
+        weight_norm=False,
+        num_steps=3,
+    ),
+    "distillation-transformer-adam": dict(
+        learner="transformer:4-5", optimizer="adam", num_steps=3
+    ),
+    "real-transformer-muon": dict(
+        teacher="real", learner="transformer:4-5", optimizer="muon", num_steps=3
+    ),
     "real-digits": dict(
         teacher="real", learner="digits:3-4-5", per_step=False, normalization="center"
     ),
@@ -102,6 +126,37 @@ def test_gradient_matches_central_differences(name):
                 err_msg=variable.name,
             )
         variable.assign(center)
+
+
+def test_gradient_through_dropout_is_that_of_the_units_that_were_kept():
+    """What is dropped depends on the seed alone, so that differences see it too."""
+    images = keras.Input(problems.IMAGE_SHAPE, dtype="float64")
+    features = keras.layers.Flatten(dtype="float64")(images)
+    features = layers.dense(6, True, "float64")(features)
+    features = keras.layers.Dropout(0.4, dtype="float64")(features)
+    features = layers.activation("float64")(features)
+    logits = layers.dense(problems.NUM_CLASSES, True, "float64")(features)
+    learner = stateless.StatelessModel(keras.Model(images, logits))
+    case = problems.build_case(num_steps=3, every=1)._replace(learner=learner)
+    _, _, gradients = problems.compute(case)
+    assert_same(problems.compute(case, Differentiation())[-1], gradients)
+    loss = problems.loss_function(case)
+    for variable, gradient in zip(case.problem.variables, gradients, strict=True):
+        direction = next(directions(variable))
+        center = variable.numpy()
+        values = []
+        for sign in (1, -1):
+            variable.assign(center + sign * EPSILON * direction)
+            values.append(loss(SEED, case.outer_batches).numpy())
+        variable.assign(center)
+        np.testing.assert_allclose(
+            np.sum(gradient * direction),
+            (values[0] - values[1]) / (2 * EPSILON),
+            rtol=1e-5,
+            atol=5e-8,
+            err_msg=variable.name,
+        )
+        assert np.any(gradient)
 
 
 def named_weights(case):

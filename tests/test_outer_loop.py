@@ -10,7 +10,14 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import layers, learners, outer_loop
+from gtn_tf import (
+    inner_loop,
+    layers,
+    learners,
+    meta_gradients,
+    outer_loop,
+    stateless,
+)
 from gtn_tf.outer_loop import OuterOptimizerSpec, OuterStep, Progress, StepResult
 
 NUM_STEPS = 3
@@ -245,23 +252,48 @@ def test_one_program_for_each_learner_that_is_drawn(adam_step):
 
 
 class Recorded(OuterStep):
-    """Tells which learner it would train."""
+    """Tells which learners it would train, and with which seeds.
+
+    Args:
+      results: spec -> StepResult and gradients of the one variable, a scalar.
+    """
+
+    def __init__(self, learners_per_step=1, results=None):
+        self.variable = tf.Variable(0.0)
+        problem = types.SimpleNamespace(variables=[self.variable])
+        optimizer = keras.optimizers.SGD(1.0)
+        optimizer.build(problem.variables)
+        super().__init__(problem, SPECS, None, 7, optimizer, 0, None, learners_per_step)
+        self.results, self.calls = results or {}, []
 
     def _compile(self, spec):
-        return lambda seeds: (spec, *map(int, seeds))
+        def meta_gradient(seeds):
+            self.calls.append((spec, *map(int, seeds)))
+            numbers, gradient = self.results.get(spec, ((1.0, 0.0, 1.0), 1.0))
+            return StepResult(*map(tf.constant, numbers)), [tf.constant(gradient)]
+
+        return meta_gradient
+
+    def trained(self, outer_step, seed):
+        """(spec, *seeds) of each learner of a step."""
+        self.calls.clear()
+        self(outer_step, seed)
+        return tuple(self.calls)
 
 
 def test_only_a_drawn_learner_is_compiled():
-    step = Recorded(None, SPECS, None, 7, None, 0, None)
+    step = Recorded()
     assert step.num_compiled == 0
-    drawn = {step(outer_step, 0)[0] for outer_step in range(2)}
-    assert step.num_compiled == len(drawn)
+    drawn = {step.trained(outer_step, 0)[0][0] for outer_step in range(2)}
+    assert step.num_compiled == len(drawn) == 2
 
 
 def test_learner_depends_on_seed_and_outer_step_only():
     def drawn(seed, outer_steps):
-        step = Recorded(None, SPECS, None, 7, None, 0, None)
-        return {outer_step: step(outer_step, seed) for outer_step in outer_steps}
+        step = Recorded()
+        return {
+            outer_step: step.trained(outer_step, seed)[0] for outer_step in outer_steps
+        }
 
     forward = drawn(0, range(60))
     assert drawn(0, reversed(range(60))) == forward
@@ -271,9 +303,89 @@ def test_learner_depends_on_seed_and_outer_step_only():
     )
     assert specs != others
     assert [seeds for _, *seeds in forward.values()] == [[0, n] for n in range(60)]
-    for spec in SPECS:  # 20 expected
-        assert 8 <= specs.count(spec) <= 32
+    for spec in SPECS:
+        assert specs.count(spec) == 20
     assert specs[:30] != specs[30:]
+
+
+@pytest.mark.parametrize("learners_per_step", [1, 2, 3, 5])
+def test_the_whole_set_is_gone_through_before_one_comes_again(learners_per_step):
+    step = Recorded(learners_per_step)
+    drawn = [step.drawn(outer_step, seed=4) for outer_step in range(30)]
+    assert {len(specs) for specs in drawn} == {learners_per_step}
+    one_by_one = Recorded()
+    flat = [spec for specs in drawn for spec in specs]
+    assert flat == [one_by_one.drawn(n, seed=4)[0] for n in range(len(flat))]
+    rounds = [tuple(flat[start : start + 3]) for start in range(0, len(flat), 3)]
+    assert all(set(specs) == set(SPECS) for specs in rounds)
+    assert len(set(rounds)) > 1  # each in an order of its own
+
+
+def test_learners_of_a_step_have_seeds_of_their_own():
+    step = Recorded(learners_per_step=5)
+    trained = [step.trained(outer_step, seed=2) for outer_step in range(4)]
+    specs = [[spec for spec, *_ in calls] for calls in trained]
+    assert specs == [step.drawn(outer_step, seed=2) for outer_step in range(4)]
+    seeds = {tuple(own) for calls in trained for _, *own in calls}
+    assert len(seeds) == 20
+    # The first learner's is that of a step with one.
+    assert [calls[0][1:] for calls in trained] == [(2, n) for n in range(4)]
+
+
+def test_results_of_a_step_are_means_over_its_learners():
+    numbers = [((1.0, 0.5, 3.0), 2.0), ((2.0, 1.5, 5.0), -8.0), ((6.0, 4.0, 1.0), 3.0)]
+    step = Recorded(3, dict(zip(SPECS, numbers, strict=True)))
+    assert tuple(map(float, step(0, seed=0))) == (3, 2, 3)
+    assert float(step.variable) == 1  # by minus (2 - 8 + 3) / 3
+
+
+@pytest.mark.parametrize(
+    "broken", [((math.inf, 0.0, 1.0), 1.0), ((1.0, 0.0, math.nan), math.nan)]
+)
+def test_one_learner_that_is_not_finite_stops_the_step(broken):
+    step = Recorded(3, {SPECS[1]: broken})
+    result = step(0, seed=0)
+    assert not math.isfinite(result.meta_loss + result.gradient_norm)
+    assert float(step.variable) == 0
+
+
+def own_meta_gradient(step, spec, seed):
+    """Meta-loss and gradients of one learner, as the outer step's seeds have it."""
+    learner = stateless.StatelessModel(build_dense_model(spec))
+    seeds = tf.unstack(tf.random.split(seed, 3), num=3)
+    batches = meta_gradients.OuterBatches(*problems.draw(1, 7, seeds[0]))
+    state = inner_loop.initial_state(learner, step.problem.optimizer, seeds[1])
+    loss, _, gradients = meta_gradients.meta_gradient(
+        step.problem, learner, state, seeds[2], batches, problems.KEPT
+    )
+    return float(loss), [gradient.numpy() for gradient in gradients]
+
+
+def test_a_step_moves_by_the_mean_of_its_learners_clipped_gradients():
+    step = build_step(specs=SPECS[:2], learners_per_step=2)
+    first = tf.constant([0, 3])
+    seeds = [first, tf.random.experimental.stateless_fold_in(first, 1)]
+    losses, gradients = zip(
+        *(
+            own_meta_gradient(step, spec, seed)
+            for spec, seed in zip(step.drawn(3, seed=0), seeds, strict=True)
+        ),
+        strict=True,
+    )
+    norms = [norm_of(own) for own in gradients]
+    clip_norm = math.sqrt(norms[0] * norms[1])  # above one norm, below the other
+    assert max(norms) > 1.05 * clip_norm
+    for limit in (0, clip_norm):
+        step = build_step(specs=SPECS[:2], learners_per_step=2, clip_norm=limit)
+        result, moved = movement(step, outer_step=3)
+        factors = [min(1, limit / norm) if limit else 1 for norm in norms]
+        for index, value in enumerate(moved):
+            own = [f * g[index] for f, g in zip(factors, gradients, strict=True)]
+            np.testing.assert_allclose(
+                value, -np.mean(own, axis=0), rtol=1e-4, atol=1e-6
+            )
+        assert float(result.meta_loss) == pytest.approx(np.mean(losses))
+        assert float(result.gradient_norm) == pytest.approx(np.mean(norms), rel=1e-5)
 
 
 class Run:

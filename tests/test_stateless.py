@@ -4,7 +4,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import stateless
+from gtn_tf import layers, stateless
 
 SEED = tf.constant([1, 2])
 
@@ -22,11 +22,11 @@ def weights(model: stateless.StatelessModel, seed=SEED) -> dict:
 def wide_model():
     """Layers with enough weights to measure their spread."""
     images = keras.Input((8, 8, 40))
-    features = keras.layers.Conv2D(64, 3)(images)
+    features = layers.convolution(64, False, None, padding="valid")(images)
     features = keras.layers.BatchNormalization()(features)
     features = keras.layers.Flatten()(features)
     return stateless.StatelessModel(
-        keras.Model(images, keras.layers.Dense(50)(features))
+        keras.Model(images, layers.dense(50, False, None)(features))
     )
 
 
@@ -138,18 +138,65 @@ def test_model_without_statistics():
 
 
 @pytest.mark.parametrize(
-    "layer, fan_ins",
+    "layer, variances",
     [
-        (keras.layers.SeparableConv2D(32, 3), {"depthwise": 9, "pointwise": 40}),
-        (keras.layers.DepthwiseConv2D(3), {"kernel": 9}),
+        # Glorot's, 2 / (fan-in + fan-out): Keras counts all channels into the fan-in.
+        (
+            keras.layers.SeparableConv2D(32, 3),
+            {"depthwise": 2 / (9 * 40 + 9), "pointwise": 2 / (40 + 32)},
+        ),
+        (keras.layers.DepthwiseConv2D(3), {"kernel": 2 / (9 * 40 + 9)}),
+        # Kaiming's, 2 / fan-in: what was asked for.
+        (
+            keras.layers.SeparableConv2D(
+                32,
+                3,
+                depthwise_initializer=layers.kaiming_normal(40),
+                pointwise_initializer=layers.kaiming_normal(),
+            ),
+            {"depthwise": 2 / 9, "pointwise": 2 / 40},
+        ),
+        (
+            keras.layers.DepthwiseConv2D(
+                3, depthwise_initializer=layers.kaiming_normal(40)
+            ),
+            {"kernel": 2 / 9},
+        ),
     ],
 )
-def test_init_of_depthwise_kernels(layer, fan_ins):
-    """Any Keras model's: a unit of a depthwise convolution reads one channel."""
+def test_init_of_depthwise_kernels(layer, variances):
+    """Any Keras model's, each kernel by the initializer of its own."""
     images = keras.Input((8, 8, 40))
     outputs = keras.layers.GlobalAveragePooling2D()(layer(images))
     model = stateless.StatelessModel(keras.Model(images, outputs))
     by_path = weights(model)
-    for name, fan_in in fan_ins.items():
+    for name, variance in variances.items():
         (kernel,) = (v for path, v in by_path.items() if name in path.split("/")[-1])
-        assert kernel.std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.15)
+        assert kernel.std() == pytest.approx(np.sqrt(variance), rel=0.15)
+
+
+def test_layout_says_where_each_tensor_lies_and_what_it_is():
+    images = keras.Input((4, 4, 1))
+    tokens = keras.layers.Reshape((4, 4))(images)
+    tokens = layers.PositionEmbedding()(tokens)
+    tokens = keras.layers.LayerNormalization()(tokens)
+    outputs = layers.dense(3, True, None)(keras.layers.Flatten()(tokens))
+    layout = stateless.StatelessModel(keras.Model(images, outputs)).layout
+    assert layout.shapes == ((4, 4), (4,), (4,), (16, 3), (3,), (3,))
+    assert layout.kinds == ("embedding", "gain", "bias", "kernel", "bias", "gain")
+    assert layout.sizes == [16, 4, 4, 48, 3, 3]
+
+
+def test_flatten_and_unflatten_are_each_other_s_inverse_and_gradient():
+    shapes = [(2, 3), (), (4,)]
+    vector = tf.range(11, dtype=tf.float64)
+    parts = stateless.unflatten(vector, shapes)
+    assert [tuple(part.shape) for part in parts] == shapes
+    assert float(parts[1]) == 6
+    np.testing.assert_array_equal(stateless.flatten(parts, "float64"), vector)
+    weights = tf.constant(np.random.default_rng(0).normal(size=11))
+    with tf.GradientTape() as tape:
+        tape.watch(vector)
+        squares = [part**2 for part in stateless.unflatten(vector, shapes)]
+        total = tf.reduce_sum(weights * stateless.flatten(squares, "float64"))
+    np.testing.assert_allclose(tape.gradient(total, vector), 2 * vector * weights)
