@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable, Mapping
 
 import keras
@@ -40,11 +39,6 @@ class Family:
     def min_depth(self) -> int:
         """Fewest widths that a member has."""
         return self.fewest_widths or len(self.width_ranges)
-
-    @staticmethod
-    def name_seed(name: str) -> int:
-        """A number for a family's own random draws."""
-        return zlib.crc32(name.encode())
 
 
 class _Blocks:

@@ -41,19 +41,13 @@ def build_model(spec: LearnerSpec) -> keras.Model:
 
 
 def sample_specs(
-    family: str,
-    num_specs: int,
-    seed: int,
-    vary: tuple[str, ...] = (),
-    width_factor: float = 1.0,
-    **common,
+    family: str, num_specs: int, seed: int, width_factor: float = 1.0, **common
 ) -> list[LearnerSpec]:
     """The predefined set of a family: depth and widths drawn uniformly.
 
     Args:
-      vary: keys of `VARIED` that are drawn as well, among what the family has.
       width_factor: of the ranges that widths are drawn from.
-      common: the remaining fields of `LearnerSpec`, equal for all but where drawn.
+      common: the remaining fields of `LearnerSpec`, equal for all.
     """
     ranges = np.array(FAMILIES[family].width_ranges)
     low, high = np.maximum(1, np.round(width_factor * ranges)).astype(int).T
@@ -62,10 +56,9 @@ def sample_specs(
     depths = generator.integers(
         FAMILIES[family].min_depth, len(low), size=num_specs, endpoint=True
     )
-    drawn = _draw_properties(num_specs, seed, vary, FAMILIES[family].name_seed(family))
     return [
-        _fitted(LearnerSpec(family, tuple(map(int, row[:depth])), **common | own))
-        for row, depth, own in zip(widths, depths, drawn, strict=True)
+        LearnerSpec(family, tuple(map(int, row[:depth])), **common)
+        for row, depth in zip(widths, depths, strict=True)
     ]
 
 
@@ -84,7 +77,8 @@ def parse(
 
     Args:
       leave_out: families that are taken out of what the text names.
-      vary: as for `sample_specs`.
+      vary: keys of `VARIED` that are drawn for each learner: every value of a property
+        equally often, as far as their numbers go, in random order.
 
     Raises:
       ValueError: unknown family, widths that are not positive integers, as many as the
@@ -94,34 +88,30 @@ def parse(
         _check_family(family)
     specs = [
         spec
-        for index, part in enumerate(text.split(","))
-        for spec in _parse(part, index, num_specs, seed, leave_out, vary, common)
+        for part in text.split(",")
+        for spec in _parse(part, num_specs, seed, leave_out, common)
     ]
-    kept = [spec for spec in dict.fromkeys(specs) if spec.family not in leave_out]
+    kept = [spec for spec in specs if spec.family not in leave_out]
     if not kept:
         raise ValueError(
             f"--learner={text} without --leave_out={','.join(leave_out)} names no "
             f"learner: leave one of {', '.join(FAMILIES)} in"
         )
-    return kept
+    return list(dict.fromkeys(_varied(kept, seed, vary)))
 
 
-def _parse(text, index, num_specs, seed, leave_out, vary, common) -> list[LearnerSpec]:
+def _parse(text, num_specs, seed, leave_out, common) -> list[LearnerSpec]:
     family, _, widths = text.partition(":")
     if text == ANY:
-        families = [name for name in FAMILIES if name not in leave_out]
-        counts = [
-            len(range(first, num_specs, len(families)))
-            for first in range(len(families))
-        ]
-        return [
-            spec
-            for column in _columns(families, counts, seed, vary, common)
-            for spec in column
-        ]
+        return _in_turn(
+            [name for name in FAMILIES if name not in leave_out],
+            num_specs,
+            seed,
+            common,
+        )
     _check_family(family)
     if not widths:
-        return sample_specs(family, num_specs, seed, vary, **common)
+        return sample_specs(family, num_specs, seed, **common)
     parts = widths.split("-")
     least, most = FAMILIES[family].min_depth, len(FAMILIES[family].width_ranges)
     if not least <= len(parts) <= most or not all(
@@ -133,33 +123,33 @@ def _parse(text, index, num_specs, seed, leave_out, vary, common) -> list[Learne
             f"{expected} positive integers joined by '-', as in "
             f"{family}:{'-'.join(['64'] * most)}"
         )
-    (own,) = _draw_properties(1, seed, vary, index)
-    return [_fitted(LearnerSpec(family, tuple(map(int, parts)), **common | own))]
+    return [LearnerSpec(family, tuple(map(int, parts)), **common)]
 
 
-def _columns(families, counts, seed, vary, common):
-    """The first spec of each family, then the second of each that has one, ..."""
+def _in_turn(families, num_specs: int, seed: int, common) -> list[LearnerSpec]:
+    """The first of each family's set, then the second of each, ..."""
+    most = -(-num_specs // max(1, len(families)))
     sets = [
-        sample_specs(family, count, seed, vary, _ANY_WIDTH, **common)
-        for family, count in zip(families, counts, strict=True)
+        sample_specs(family, most, seed, _ANY_WIDTH, **common) for family in families
     ]
-    for position in range(max(counts, default=0)):
-        yield [own[position] for own in sets if position < len(own)]
+    return [spec for column in zip(*sets, strict=True) for spec in column][:num_specs]
 
 
-def _draw_properties(num: int, seed: int, vary, stream: int) -> list[dict]:
-    """Values of the varied fields for each of `num` specs."""
-    generator = np.random.default_rng([seed, 0x9A11, stream])
-    drawn = {
-        name: [VARIED[name][i] for i in generator.integers(len(VARIED[name]), size=num)]
-        for name in VARIED  # all of them, so that one does not change another
-    }
-    return [{name: drawn[name][i] for name in vary} for i in range(num)]
-
-
-def _fitted(spec: LearnerSpec) -> LearnerSpec:
-    """The spec with what its family has of its own."""
-    return dataclasses.replace(spec, **FAMILIES[spec.family].fixed)
+def _varied(specs, seed: int, vary) -> list[LearnerSpec]:
+    """The specs with drawn properties, but for what their families fix."""
+    drawn = {}
+    for stream, (name, values) in enumerate(VARIED.items()):
+        generator = np.random.default_rng([seed, 0x9A11, stream])
+        evenly = np.resize(generator.permutation(len(values)), len(specs))
+        drawn[name] = [values[i] for i in generator.permutation(evenly)]
+    return [
+        dataclasses.replace(
+            spec,
+            **{name: drawn[name][index] for name in vary}
+            | dict(FAMILIES[spec.family].fixed),
+        )
+        for index, spec in enumerate(specs)
+    ]
 
 
 def _check_family(family: str) -> None:

@@ -6,9 +6,9 @@
 for each tensor i of the network. The direction of a kernel is its velocity with every
 singular value brought near one, that of any other tensor its velocity; both are scaled
 to a root mean square of one. size_i is the root mean square with which a kernel or
-gain began, so that a learning rate of 0.1 moves every kernel by about a tenth of its size,
-whatever the width, depth and initializer of the network: one learned rate fits networks
-that it was not learned with. The factors, 1 for kernels, are learned.
+gain began, so that a learning rate of 0.1 moves every kernel by about a tenth of its
+size, whatever the width, depth and initializer of the network: one learned rate fits
+networks that it was not learned with. The factors, 1 for kernels, are learned.
 
 Unlike Jordan's, all kernels are orthogonalized, the first and last included, and
 convolutions as matrices; there is no Nesterov step and no weight decay.
