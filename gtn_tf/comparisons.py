@@ -19,6 +19,8 @@ from gtn_tf import (
     assembly,
     data,
     evaluation,
+    kinds,
+    measures,
     study_figures,
     training,
     whole_files,
@@ -36,10 +38,15 @@ class Comparison:
     Attributes:
       split: "test" for a result; "validation" where a variant is to be chosen.
       variants: name -> fields that differ from the base run.
+      unseen: families that every variant is measured on as well; where there are none,
+        those that it leaves out, or else other widths of its first family.
+      against: name -> the variant that it is compared with on unseen architectures.
     """
 
     split: str
     variants: dict[str, dict[str, Any]]
+    unseen: tuple[str, ...] = ()
+    against: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def run(
@@ -74,12 +81,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         for name, run_config in runs:
-            records.append(_once(name, run_config, comparison.split))
+            records.append(_once(name, run_config, comparison))
             _report(folder, comparison, records)
     return format_table(comparison, records)
 
 
-def _once(name: str, config: TrainingConfig, split: str) -> dict:
+def _once(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
     """The record of a run, from its folder or from running it."""
     folder = Path(config.workdir)
     workdirs.open_workdir(folder, config)
@@ -94,12 +101,12 @@ def _once(name: str, config: TrainingConfig, split: str) -> dict:
         if record["asked"] == asked:
             return record
     print(f"{name}, seed {config.seed}: {folder}", file=sys.stderr)
-    record = _record(name, config, split) | {"asked": asked}
+    record = _record(name, config, comparison) | {"asked": asked}
     whole_files.replace_text(path, json.dumps(record) + "\n")
     return record
 
 
-def _record(name: str, config: TrainingConfig, split_name: str) -> dict:
+def _record(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
     """Trains and measures: accuracy of fresh learners, after each inner step too."""
     dataset = data.load(config.dataset, config.data_dir or None, config.seed)
     assembly.choose_threads(config, dataset)
@@ -109,7 +116,7 @@ def _record(name: str, config: TrainingConfig, split_name: str) -> dict:
     except ArithmeticError as error:
         print(f"{name}, seed {config.seed}: {error}", file=sys.stderr)
         return record | {"diverged": True}
-    split = getattr(dataset, split_name)
+    split = getattr(dataset, comparison.split)
     curves = [
         trained.evaluator.curve(split, index, config.seed)
         for index in range(config.num_test_learners)
@@ -117,17 +124,25 @@ def _record(name: str, config: TrainingConfig, split_name: str) -> dict:
     return record | {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
-        "split": split_name,
+        "split": comparison.split,
         "accuracy": [curve[-1].accuracy for curve in curves],
         "loss": [curve[-1].loss for curve in curves],
         "curve": np.mean([[s.accuracy for s in c] for c in curves], axis=0).tolist(),
-        "held_out": _held_out(config, dataset, trained, split),
+        "held_out": _held_out(config, dataset, trained, comparison, split),
     }
 
 
-def _held_out(config, dataset: Dataset, trained: training.Trained, split) -> list:
-    """Accuracies of architectures that the teacher has not been trained with, of the
-    family of the first that it has."""
+def _held_out(
+    config, dataset: Dataset, trained: training.Trained, comparison: Comparison, split
+) -> list:
+    """Accuracies of architectures that the teacher has not been trained with."""
+    families = comparison.unseen or config.left_out
+    if families:
+        specs = {f: kinds.unseen_specs(config, dataset, f) for f in families}
+        found = kinds.accuracies(
+            trained.problem, specs, split, config.num_test_learners, config.seed
+        )
+        return [value for values in found.values() for value in values]
     seen = assembly.build_learner_specs(config, dataset)
     family = seen[0].family
     unseen = dataclasses.replace(config, learner=family, num_learners=8, seed=2**31 - 1)
@@ -153,26 +168,56 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
 
 def format_table(comparison: Comparison, records: list[dict]) -> str:
     """A Markdown table: mean over seeds with its 95 % bootstrap interval."""
-    lines = [
-        f"| variant | {comparison.split} accuracy | 95 % interval "
-        "| other architectures | seeds | diverged | outer steps | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+    headers = [
+        "variant",
+        f"{comparison.split} accuracy",
+        "95 % interval",
+        "other architectures",
+        *(["p"] if comparison.against else []),
+        "seeds",
+        "diverged",
+        "outer steps",
+        "seconds",
     ]
+    lines = [f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
     for name in comparison.variants:
         runs = [record for record in records if record["variant"] == name]
         done = [record for record in runs if not record["diverged"]]
-        cells = [name, "", "", "", len(runs), len(runs) - len(done), "", ""]
+        cells = dict.fromkeys(headers, "") | {"variant": name}
+        cells |= {"seeds": len(runs), "diverged": len(runs) - len(done)}
         if done:
-            values = [float(np.mean(record["accuracy"])) for record in done]
-            # One seed: the interval is over its fresh learners.
-            if len(values) == 1:
-                values = done[0]["accuracy"]
-            summary = evaluation.summarize(values, 0)
-            cells[1] = f"{summary['mean']:.2%}"
-            cells[2] = f"{summary['low']:.2%} to {summary['high']:.2%}"
-            cells[3] = f"{np.mean([record['held_out'] for record in done]):.2%}"
-            cells[6] = f"{np.mean([record['num_outer_steps'] for record in done]):.0f}"
-            cells[7] = f"{np.mean([record['seconds'] for record in done]):.0f}"
+            cells |= _cells(comparison, done, records)
         if runs:
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
+            lines.append("| " + " | ".join(str(cells[h]) for h in headers) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dict:
+    values = [float(np.mean(record["accuracy"])) for record in done]
+    # One seed: the interval is over its fresh learners.
+    if len(values) == 1:
+        values = done[0]["accuracy"]
+    summary = evaluation.summarize(values, 0)
+    cells = {
+        f"{comparison.split} accuracy": f"{summary['mean']:.2%}",
+        "95 % interval": f"{summary['low']:.2%} to {summary['high']:.2%}",
+        "other architectures": f"{_mean(done, 'held_out'):.2%}",
+        "outer steps": f"{_mean(done, 'num_outer_steps'):.0f}",
+        "seconds": f"{_mean(done, 'seconds'):.0f}",
+    }
+    rival = comparison.against.get(done[0]["variant"])
+    others = {
+        record["seed"]: record["held_out"]
+        for record in records
+        if record["variant"] == rival and not record["diverged"]
+    }
+    paired = [record for record in done if record["seed"] in others]
+    if paired:
+        own = [a for record in paired for a in record["held_out"]]
+        p = measures.p_value(own, [a for r in paired for a in others[r["seed"]]])
+        cells["p"] = f"{p:.2g}"
+    return cells
+
+
+def _mean(records: list[dict], name: str) -> float:
+    return float(np.mean([record[name] for record in records]))

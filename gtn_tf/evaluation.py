@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy import stats
@@ -33,19 +34,28 @@ class Evaluator:
 
     Args:
       problem: the teacher and its inner hyperparameters.
-      specs: the learners to draw from.
+      specs: the learners to draw from, hashable.
+      build: spec -> Keras model with logits, whose batch norms keep the last batch's
+        statistics in training.
     """
 
-    def __init__(self, problem: MetaProblem, specs: list[learners.LearnerSpec]):
+    def __init__(
+        self,
+        problem: MetaProblem,
+        specs: list,
+        build: Callable[..., keras.Model] = learners.build_model,
+    ):
         self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
         self._specs = specs
-        self._compiled: dict[learners.LearnerSpec, _Functions] = {}
+        self._build = build
+        self._compiled: dict = {}
 
     def train(self, index: int, seed: int) -> tuple[StatelessModel, InnerState]:
         """The index-th fresh learner of this seed after T steps.
 
         Its architecture goes through the predefined set in turn; its weights and the
-        data order come from (seed, index).
+        data order come from (seed, index). Its batch norms have the mean of their
+        statistics over the T batches, as `teach` leaves them in a user's model.
         """
         functions = self._functions(index)
         return functions.learner, functions.train(_fresh_seed(index, seed))
@@ -86,16 +96,16 @@ class Evaluator:
     def _functions(self, index: int) -> _Functions:
         spec = self._specs[index % len(self._specs)]
         if spec not in self._compiled:
-            self._compiled[spec] = _Functions(self.problem, spec)
+            self._compiled[spec] = _Functions(self.problem, self._build(spec))
         return self._compiled[spec]
 
 
 class _Functions:
     """What is compiled for one architecture, each when it is first used."""
 
-    def __init__(self, problem: MetaProblem, spec: learners.LearnerSpec):
+    def __init__(self, problem: MetaProblem, model: keras.Model):
         self._problem = problem
-        self.learner = StatelessModel(learners.build_model(spec))
+        self.learner = StatelessModel(model)
 
     def _fresh(self, seed):
         state_seed, plan_seed = tf.unstack(tf.random.split(seed, 2), num=2)
@@ -107,15 +117,38 @@ class _Functions:
         """seed -> trained state."""
 
         def train(seed):
-            return meta_gradients.train_learner(
+            state, plan_seed = self._fresh(seed)
+            trained, _ = meta_gradients.train_learner(
                 self._problem,
                 self.learner,
-                *self._fresh(seed),
+                state,
+                plan_seed,
                 (),
                 Differentiation(recompute=False),
-            )[0]
+            )
+            return self._settled(trained, plan_seed)
 
         return _trace(train, _SEED)
+
+    def _settled(self, state: InnerState, plan_seed) -> InnerState:
+        """The state with batch statistics averaged over what was shown."""
+        teacher = self._problem.teacher
+        weights, num_steps = teacher.weights(), teacher.spec.num_inner_steps
+
+        def added(total, shown):
+            x, _ = teacher.show(weights, *shown)
+            _, batch_stats = self.learner.apply(
+                state.params, state.batch_stats, x, training=True
+            )
+            return total + batch_stats / num_steps
+
+        batch_stats = inner_loop.unroll(
+            added,
+            tf.zeros_like(state.batch_stats),
+            teacher.plan(plan_seed),
+            num_steps,
+        )
+        return state._replace(batch_stats=batch_stats)
 
     @functools.cached_property
     def begin(self) -> Callable:

@@ -102,13 +102,24 @@ def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
 
 
 def export_run(
+    config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
+) -> keras.Model:
+    """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
+    export_teacher(config, dataset, trained, folder)
+    learner, state = trained.evaluator.train(0, config.seed)
+    model = learner.assign(state.params, state.batch_stats)
+    export.export_learner(folder / "learner", model, dataset)
+    return model
+
+
+def export_teacher(
     config: TrainingConfig,
     dataset: Dataset,
     trained: Trained,
     folder: Path,
     half: bool = False,
-) -> keras.Model:
-    """Writes teacher/ and learner/; returns the learner, trained on seed's data.
+) -> None:
+    """Writes teacher/.
 
     Args:
       half: as of `export.export_teacher`.
@@ -116,10 +127,6 @@ def export_run(
     export.export_teacher(
         folder / "teacher", trained.problem, dataset, _provenance(config, trained), half
     )
-    learner, state = trained.evaluator.train(0, config.seed)
-    model = learner.assign(state.params, state.batch_stats)
-    export.export_learner(folder / "learner", model, dataset)
-    return model
 
 
 def _provenance(config: TrainingConfig, trained: Trained) -> dict:

@@ -59,8 +59,6 @@ class _Blocks:
             return features
         if name == "layer":
             norm = layers.LayerNorm(epsilon=1e-6, dtype=self.dtype)
-        elif name == "moving":
-            norm = keras.layers.BatchNormalization(dtype=self.dtype)
         else:
             norm = layers.BatchNorm(center_only=name == "center", dtype=self.dtype)
         return norm(features)

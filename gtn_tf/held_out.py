@@ -28,9 +28,6 @@ HELD_OUT: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
     "fully connected": _family("fully_connected", 256, 128),
     "small residual network": _family("residual", 48, 96),
     "without weight norm": lambda s: dataclasses.replace(s, weight_norm=False),
-    "batch norm with moving averages": lambda s: dataclasses.replace(
-        s, normalization="moving"
-    ),
 }
 
 

@@ -19,6 +19,12 @@ from gtn_tf import stateless
 from gtn_tf.inner_optimizers import INNER_OPTIMIZERS, InnerOptimizer
 
 
+def stacked(rule: str, hyperparameters: dict) -> tf.Tensor:
+    """Learned hyperparameters, name -> [T], as [T, R] in the order of the rule."""
+    names = INNER_OPTIMIZERS[rule].names
+    return tf.stack([hyperparameters[name] for name in names], axis=1)
+
+
 def slots(optimizer: InnerOptimizer, variable) -> tuple[tf.Tensor, ...]:
     """What the optimizer remembers of one variable before its first step."""
     return optimizer.init(_flat(variable), stateless.layout([variable]))

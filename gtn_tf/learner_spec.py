@@ -16,8 +16,7 @@ class LearnerSpec:
       num_classes: K.
       weight_norm: W = g V / ||V|| in every dense and convolution layer.
       normalization: after every hidden layer: "batch" with momentum 0 (A.1); "center":
-        subtract the batch's mean only; "moving": Keras' batch norm, evaluated with
-        moving averages; "layer"; or "none".
+        subtract the batch's mean only; "layer"; or "none".
       activation: a key of `layers.ACTIVATIONS`.
       initializer: of kernels, a key of `layers.INITIALIZERS`.
       precision: "float32", "bfloat16" (products only), or "float64" (for checks).

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import keras
 import numpy as np
 from scipy import stats
 
@@ -18,6 +19,7 @@ from gtn_tf.data_files import Split
 from gtn_tf.evaluation import Evaluator
 from gtn_tf.learners import LearnerSpec
 from gtn_tf.meta_gradients import MetaProblem
+from gtn_tf.stock_models import STOCK_MODELS
 
 _FACTORS = (1, 2, 4, 8)
 
@@ -81,6 +83,29 @@ def architectures(setting: Setting) -> Parts:
             yield _accuracies("architectures", source, name, problem, own)
 
 
+def stock_models(setting: Setting) -> Parts:
+    """Accuracy of models of Keras' own layers, which no teacher has seen."""
+    for name in STOCK_MODELS:
+        for source, problem in setting.sources.items():
+            yield _stock_accuracies(source, name, problem, setting)
+
+
+def _stock_accuracies(source, name, problem, setting: Setting) -> Iterator[Row]:
+    spec = problem.teacher.spec
+
+    def build(name):
+        model = STOCK_MODELS[name](spec.image_shape, spec.num_classes)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0  # the last batch's statistics
+        return model
+
+    evaluator = Evaluator(problem, [name], build)
+    for index in range(setting.num_learners):
+        score = evaluator.score(setting.split, index, setting.seed)
+        yield Row("stock_models", source, name, index, score.accuracy)
+
+
 def ensembles(setting: Setting) -> Parts:
     """Accuracy of the mean of 1, 2, 4, ... learners' probabilities (Figure 7)."""
     for source, problem in setting.sources.items():
@@ -133,6 +158,7 @@ def more_steps(setting: Setting) -> Parts:
 MEASURES = {
     "inner_steps": inner_steps,
     "architectures": architectures,
+    "stock_models": stock_models,
     "ensembles": ensembles,
     "batch_sizes": batch_sizes,
     "more_steps": more_steps,

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from gtn_tf import (
+    cards,
     data,
     experiment,
     export,
     synthetic_data,
     training,
+    whole_files,
     workdirs,
 )
 from gtn_tf.fields import check, field
@@ -31,7 +33,12 @@ class ExportConfig:
         "", "folder to write, new or of an earlier export; by default WORKDIR/export"
     )
     data_dir: str = field("", "folder with the original files; by default the run's")
-    half: bool = field(False, "the teacher's variables in float16, half as large")
+    ready: bool = field(
+        False,
+        "only the teacher, its variables in float16, and card.md, which says what it "
+        "teaches: what comes with the package in gtn_tf/ready/NAME; the run's "
+        "results.json and evaluation/ are quoted",
+    )
 
     def __post_init__(self):
         check(self)
@@ -56,7 +63,13 @@ def run(config: ExportConfig) -> None:
     )
     trained = training.restore(run_config, dataset, folder)
     output.mkdir(parents=True, exist_ok=True)
-    model = experiment.export_run(run_config, dataset, trained, output, config.half)
+    if config.ready:
+        text = cards.card(folder, run_config)
+        experiment.export_teacher(run_config, dataset, trained, output, half=True)
+        whole_files.replace_text(output / "card.md", text)
+        print(f"exported to {output}", file=sys.stderr)
+        return
+    model = experiment.export_run(run_config, dataset, trained, output)
     export.export_keras(output / "learner.keras", model, dataset)
     teacher = trained.problem.teacher
     if not isinstance(teacher, Real):

@@ -15,11 +15,26 @@ from pathlib import Path
 from gtn_tf import comparisons, experiment, tuning
 from gtn_tf.comparisons import Comparison
 from gtn_tf.config import TrainingConfig
+from gtn_tf.families import FAMILIES
 from gtn_tf.fields import field
+
+REAL = {"teacher": "real", "warm_start_steps": 0}
+_TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
+_TRAINING_KINDS = [name for name in FAMILIES if name not in _TEST_KINDS]
+
+
+def _of_kinds(number: int) -> dict:
+    """Learners of the first kinds, as many specs whatever the number of kinds."""
+    seen = _TRAINING_KINDS[:number]
+    return {
+        "learner": "any",
+        "leave_out": ",".join(name for name in FAMILIES if name not in seen),
+    }
+
 
 _BASELINES = {
     "distillation": {"teacher": "distillation"},
-    "real": {"teacher": "real"},
+    "real": REAL,
 }
 
 COMPARISONS = {
@@ -36,6 +51,27 @@ COMPARISONS = {
     ),
     # Section 3.3, Figure 2.
     "sources": Comparison("test", {"gtn": {}} | _BASELINES),
+    # How many kinds of learners it takes to teach kinds that were left out.
+    "kinds": Comparison(
+        "test",
+        {"1 kind": _of_kinds(1), "2 kinds": _of_kinds(2), "4 kinds": _of_kinds(4)}
+        | {"all kinds": _of_kinds(len(_TRAINING_KINDS))}
+        | {"real": _of_kinds(len(_TRAINING_KINDS)) | REAL},
+        unseen=_TEST_KINDS,
+        against={
+            name: "real" for name in ("1 kind", "2 kinds", "4 kinds", "all kinds")
+        },
+    ),
+    # Every kind left out, one at a time, beside real data learned with the same kinds.
+    "left_out": Comparison(
+        "test",
+        {
+            f"without {family}{suffix}": {"learner": "any", "leave_out": family} | own
+            for family in FAMILIES
+            for suffix, own in (("", {}), (", real", REAL))
+        },
+        against={f"without {f}": f"without {f}, real" for f in FAMILIES},
+    ),
     # What the paper leaves open, one change of the defaults at a time.
     "recipe": Comparison(
         "validation",
@@ -44,7 +80,8 @@ COMPARISONS = {
             "shared rates": {"inner_hyperparameters": "shared"},
             "last loss only": {"intermediate_loss_every": 0},
             "every fifth loss": {"intermediate_loss_every": 5},
-            "drawn learners": {"learner": "digits", "num_learners": 4},
+            "one learner": {"learner": "digits:64-128-128", "vary": "none"},
+            "SGD": {"inner_optimizer": "sgd"},
             "center-only batch norm": {"normalization": "center"},
             "no decay": {"outer_decay": 1.0},
             "no clipping": {"clip_norm": 0.0},

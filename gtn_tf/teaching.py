@@ -9,10 +9,8 @@ the learned rates, with the inner optimizer of `inner_optimizers`.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -22,16 +20,12 @@ import tensorflow as tf
 from gtn_tf import (
     batch_statistics,
     classifiers,
-    inner_loop,
-    inner_optimizers,
+    keras_training,
     learned_schedule,
     saved_teachers,
 )
 
-# What Keras' batch norms keep: the "last" batch's statistics, or the mean over "all".
-_BATCH_NORM_STATISTICS = "last"
 _EVALUATION_BATCH_SIZE = 256
-_FIRST_LOSS_SCALE = 2.0**15  # as of Keras' LossScaleOptimizer
 
 
 def load_teacher(path: str | Path) -> LoadedTeacher:
@@ -63,8 +57,8 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         """Trains a classifier for T steps from the weights it has, and returns it.
 
         Any Keras model, x [N, H, W, C] -> logits or probabilities [N, K], compiled or
-        not, of any precision; frozen layers stay as they are. Batch norm keeps the
-        statistics of the last batch, as the teacher's learners do (A.1): moving
+        not, of any precision; frozen layers stay as they are. Batch norm ends with the
+        mean of its statistics over the T batches with the final weights: moving
         averages would hardly have moved in T steps. Regularization losses of layers
         are not added.
 
@@ -83,29 +77,18 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         images = self.batch(0)[0]
         outputs = classifiers.check_shapes(model, images, len(self.class_names))
         classifiers.check_teachable(model, images, outputs)
-        loss = self._inner_loss(classifiers.are_probabilities(model, outputs))
-        batches = self.batches(seed)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.callbacks.CallbackList(
-                callbacks,
-                add_progbar=verbose != 0,
-                model=model,
-                verbose=verbose,
-                epochs=1,
-                steps=len(batches),
-            )
-        step = _compiled_step(model, self._optimizer, loss)
-        steps = zip(batches, self._rates, strict=True)
-        with _one_epoch(callbacks) as losses:
-            model.stop_training = False
-            for index, ((x, targets), rates) in enumerate(steps):
-                callbacks.on_train_batch_begin(index)
-                losses.append(float(step(x, targets, tf.unstack(rates))))
-                callbacks.on_train_batch_end(index, {"loss": losses[-1]})
-                if model.stop_training:
-                    break
-            if _BATCH_NORM_STATISTICS == "all":
-                batch_statistics.average(model, batches)
+        flags = self.description["flags"]
+        losses = keras_training.train(
+            model,
+            self.batches(seed),
+            self._rates,
+            flags["inner_optimizer"],
+            keras_training.inner_loss(
+                flags["inner_loss"], classifiers.are_probabilities(model, outputs)
+            ),
+            verbose,
+            callbacks,
+        )
         _warn_unless_fallen(model, losses)
         return model
 
@@ -151,9 +134,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         """
 
         def settle(model):
-            shown = self.batches(seed)
-            kept = shown if _BATCH_NORM_STATISTICS == "all" else shown[-1:]
-            batch_statistics.average(model, kept)
+            batch_statistics.average(model, self.batches(seed))
 
         rule = self.description["flags"]["inner_optimizer"]
         schedule = learned_schedule.LearnedSchedule(rule, self._rates, settle)
@@ -165,115 +146,10 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         }
 
     @property
-    def _optimizer(self) -> inner_optimizers.InnerOptimizer:
-        name = self.description["flags"]["inner_optimizer"]
-        return inner_optimizers.INNER_OPTIMIZERS[name]
-
-    @property
     def _rates(self) -> tf.Tensor:
         """[T, R], in the order of the optimizer's names."""
-        return tf.stack(
-            [self.hyperparameters[name] for name in self._optimizer.names], axis=1
-        )
-
-    def _inner_loss(self, for_probabilities: bool) -> Callable:
-        """(targets, outputs) -> mean, at least in float32."""
-        name = self.description["flags"]["inner_loss"]
-        if name == "cross_entropy" and for_probabilities:
-            return _cross_entropy_of_probabilities
-
-        def loss(targets, outputs):
-            outputs = _widened(outputs)
-            return inner_loop.INNER_LOSSES[name](
-                tf.cast(targets, outputs.dtype), outputs
-            )
-
-        return loss
-
-
-def _cross_entropy_of_probabilities(targets, outputs):
-    # Keras finds the logits behind a softmax, but not behind a cast.
-    targets = tf.cast(targets, outputs.dtype)
-    losses = keras.losses.categorical_crossentropy(targets, outputs)
-    return tf.reduce_mean(_widened(losses))
-
-
-def _widened(values: tf.Tensor) -> tf.Tensor:
-    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
-
-
-@contextlib.contextmanager
-def _one_epoch(callbacks: keras.callbacks.CallbackList):
-    """Around the batches of an epoch, as in `model.fit`; yields a list for losses."""
-    losses: list[float] = []
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(0)
-    yield losses
-    logs = {"loss": float(np.mean(losses))}
-    callbacks.on_epoch_end(0, logs)
-    callbacks.on_train_end(logs)
-
-
-def _compiled_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
-    """(x, targets, rates) -> loss; moves the model's weights.
-
-    Models that compute in float16 have their loss scaled, since gradients would
-    vanish, by less from then on where they overflow. No step is left out.
-    """
-    slots = [learned_schedule.slots(optimizer, v) for v in model.trainable_variables]
-    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
-    scale = _FIRST_LOSS_SCALE if "float16" in dtypes else 1.0
-    inner_step = tf.function(_inner_step(model, optimizer, loss), autograph=False)
-
-    def step(x, targets, rates):
-        nonlocal slots, scale
-        while True:
-            with batch_statistics.of_last_batch(model):  # not while callbacks look
-                value, has_moved, new_slots = inner_step(
-                    slots, x, targets, rates, tf.constant(scale)
-                )
-            if scale <= 1 or has_moved:
-                slots = new_slots
-                return value
-            scale /= 2
-
-    return step
-
-
-def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
-    """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
-
-    Moves the model's weights (Equation 1); not if the gradient of the scaled loss
-    overflows.
-    """
-
-    def inner_step(slots, x, targets, rates, scale):
-        variables = model.trainable_variables
-        with tf.GradientTape() as tape:
-            value = loss(targets, model(x, training=True))
-            scaled = value * tf.cast(scale, value.dtype)
-        gradients = tape.gradient(
-            scaled,
-            [v.value for v in variables],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        gradients = [
-            tf.convert_to_tensor(g) / tf.cast(scale, g.dtype) for g in gradients
-        ]
-        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
-        moves = (scale <= 1) | tf.reduce_all(finite)
-        new_slots = []
-        for variable, gradient, slot in zip(variables, gradients, slots, strict=True):
-            moved, slot = learned_schedule.update(
-                optimizer, variable, gradient, slot, rates
-            )
-            if variable.constraint is not None:
-                moved = variable.constraint(moved)
-            variable.assign(tf.where(moves, moved, variable.value))
-            new_slots.append(slot)
-        return value, moves, new_slots
-
-    return inner_step
+        rule = self.description["flags"]["inner_optimizer"]
+        return learned_schedule.stacked(rule, self.hyperparameters)
 
 
 def _warn_unless_fallen(model: keras.Model, losses: list[float]) -> None:
