@@ -27,7 +27,7 @@ NAMES = ("learning_rate", "momentum", *FACTORS)
 
 # Of what begins as nothing or nearly so: embeddings are added to activations of about
 # one, biases to less.
-_SIZES = {"bias": 0.05, "embedding": 1.0}
+_SIZES = {"bias": 0.05, "embedding": 0.5}
 # Three take singular values from (0.02, 1) to about (0.7, 1.2); five, which is usual,
 # taught no better and take longer.
 _NUM_ITERATIONS = 3
