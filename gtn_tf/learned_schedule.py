@@ -25,6 +25,12 @@ def stacked(rule: str, hyperparameters: dict) -> tf.Tensor:
     return tf.stack([hyperparameters[name] for name in names], axis=1)
 
 
+def scaled(rule: str, rates: tf.Tensor, scale: float) -> tf.Tensor:
+    """Rates [T, R] with the learning rates multiplied."""
+    names = INNER_OPTIMIZERS[rule].names
+    return rates * [scale if name == "learning_rate" else 1.0 for name in names]
+
+
 def slots(optimizer: InnerOptimizer, variable) -> tuple[tf.Tensor, ...]:
     """What the optimizer remembers of one variable before its first step."""
     return optimizer.init(_flat(variable), stateless.layout([variable]))

@@ -52,7 +52,12 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
     """
 
     def teach(
-        self, model: keras.Model, seed: int = 0, verbose=0, callbacks=None
+        self,
+        model: keras.Model,
+        seed: int = 0,
+        verbose=0,
+        callbacks=None,
+        rate_scale: float | None = None,
     ) -> keras.Model:
         """Trains a classifier for T steps from the weights it has, and returns it.
 
@@ -69,28 +74,39 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
           verbose: 0 for silence, 1 for a progress bar, as for `model.fit`.
           callbacks: of Keras; one epoch of T batches, the logs of each batch have its
             "loss" before the step, those of the epoch the mean.
+          rate_scale: what the learned rates are multiplied by; None: chosen for this
+            model by a few trials on the teacher's own batches (see `rate_scale`), which
+            take two to five times as long as teaching.
 
         Raises:
           ValueError: a model that does not take the teacher's images, that does not
             have its number of classes, or in which nothing can be taught.
         """
+        trainer = self._trainer(model, seed)
+        scale = trainer.choose_rate_scale() if rate_scale is None else rate_scale
+        losses = trainer.train(scale, verbose, callbacks)
+        _warn_unless_fallen(model, losses)
+        return model
+
+    def choose_rate_scale(self, model: keras.Model, seed: int = 0) -> float:
+        """What `teach` would multiply the learned rates by; the model stays as it is.
+
+        Raises:
+          ValueError: as `teach`.
+        """
+        return self._trainer(model, seed).choose_rate_scale()
+
+    def _trainer(self, model: keras.Model, seed: int) -> keras_training.Trainer:
         images = self.batch(0)[0]
         outputs = classifiers.check_shapes(model, images, len(self.class_names))
         classifiers.check_teachable(model, images, outputs)
         flags = self.description["flags"]
-        losses = keras_training.train(
-            model,
-            self.batches(seed),
-            self._rates,
-            flags["inner_optimizer"],
-            keras_training.inner_loss(
-                flags["inner_loss"], classifiers.are_probabilities(model, outputs)
-            ),
-            verbose,
-            callbacks,
+        loss = keras_training.inner_loss(
+            flags["inner_loss"], classifiers.are_probabilities(model, outputs)
         )
-        _warn_unless_fallen(model, losses)
-        return model
+        return keras_training.Trainer(
+            model, self.batches(seed), self._rates, flags["inner_optimizer"], loss
+        )
 
     def evaluate(self, model: keras.Model, images, labels) -> float:
         """The share of images for which the model's largest output is the label's.
@@ -118,7 +134,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             num_right += np.sum(tf.argmax(outputs, -1).numpy() == ids[part])
         return float(num_right / num_images)
 
-    def fit_arguments(self, seed: int = 0) -> dict:
+    def fit_arguments(self, seed: int = 0, rate_scale: float = 1.0) -> dict:
         """What `model.fit` needs to take the learned steps on the teacher's batches.
 
             model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
@@ -129,6 +145,10 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         The loss is that of the model, layers' regularization losses included. Batch
         norm's statistics are set at the end of the epoch, with the final weights.
 
+        Args:
+          seed: as for `teach`.
+          rate_scale: of the learned rates, as `choose_rate_scale` gives it.
+
         Returns:
           x, epochs, shuffle and callbacks.
         """
@@ -137,7 +157,8 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             batch_statistics.average(model, self.batches(seed))
 
         rule = self.description["flags"]["inner_optimizer"]
-        schedule = learned_schedule.LearnedSchedule(rule, self._rates, settle)
+        rates = learned_schedule.scaled(rule, self._rates, rate_scale)
+        schedule = learned_schedule.LearnedSchedule(rule, rates, settle)
         return {
             "x": self.dataset(seed),
             "epochs": 1,
