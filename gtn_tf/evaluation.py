@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from gtn_tf import inner_loop, learners, meta_gradients
+from gtn_tf import inner_loop, learners, rate_scale
 from gtn_tf.data_files import Split
 from gtn_tf.inner_loop import InnerState
-from gtn_tf.meta_gradients import Differentiation, MetaProblem
+from gtn_tf.meta_gradients import MetaProblem
 from gtn_tf.stateless import StatelessModel
 
 _CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
@@ -37,6 +38,8 @@ class Evaluator:
       specs: the learners to draw from, hashable.
       build: spec -> Keras model with logits, whose batch norms keep the last batch's
         statistics in training.
+      fits_rates: multiply the learned rates by a scale that is chosen for each
+        architecture with its first learner, as `teach` does (see `rate_scale`).
     """
 
     def __init__(
@@ -44,11 +47,14 @@ class Evaluator:
         problem: MetaProblem,
         specs: list,
         build: Callable[..., keras.Model] = learners.build_model,
+        fits_rates: bool = False,
     ):
         self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
         self._specs = specs
         self._build = build
+        self._fits_rates = fits_rates
         self._compiled: dict = {}
+        self._scales: dict = {}
 
     def train(self, index: int, seed: int) -> tuple[StatelessModel, InnerState]:
         """The index-th fresh learner of this seed after T steps.
@@ -58,7 +64,20 @@ class Evaluator:
         statistics over the T batches, as `teach` leaves them in a user's model.
         """
         functions = self._functions(index)
-        return functions.learner, functions.train(_fresh_seed(index, seed))
+        scale = self._rate_scale(index, seed)
+        state, _ = functions.train(_fresh_seed(index, seed), tf.constant(scale))
+        return functions.learner, state
+
+    def _rate_scale(self, index: int, seed: int) -> float:
+        if not self._fits_rates:
+            return 1.0
+        first = index % len(self._specs)
+        if first not in self._scales:
+            functions, own_seed = self._functions(first), _fresh_seed(first, seed)
+            self._scales[first] = rate_scale.choose(
+                lambda scale: float(functions.train(own_seed, tf.constant(scale))[1])
+            )
+        return self._scales[first]
 
     def score(self, split: Split, index: int, seed: int) -> Score:
         """The index-th fresh learner on a split, after T steps."""
@@ -114,21 +133,46 @@ class _Functions:
 
     @functools.cached_property
     def train(self) -> Callable:
-        """seed -> trained state."""
+        """seed, scale of rates -> trained state, late loss (see `rate_scale`)."""
+        problem, learner = self._problem, self.learner
+        teacher, num_steps = problem.teacher, self._problem.teacher.spec.num_inner_steps
+        first_late = num_steps - math.ceil(num_steps / 3)
 
-        def train(seed):
+        def train(seed, scale):
             state, plan_seed = self._fresh(seed)
-            trained, _ = meta_gradients.train_learner(
-                self._problem,
-                self.learner,
-                state,
-                plan_seed,
-                (),
-                Differentiation(recompute=False),
-            )
-            return self._settled(trained, plan_seed)
+            values = problem.hyperparameters.values()
+            values["learning_rate"] *= tf.cast(scale, state.params.dtype)
+            weights = teacher.weights()
 
-        return _trace(train, _SEED)
+            def step(carry, inputs):
+                state, total = carry
+                t, hyperparameters, shown = inputs
+                x, targets = teacher.show(weights, *shown)
+                logits, _ = learner.apply(
+                    state.params, state.batch_stats, x, training=True
+                )
+                loss = problem.inner_loss(targets, logits)
+                total += tf.where(t >= first_late, loss, 0)
+                state = inner_loop.inner_step(
+                    learner,
+                    problem.optimizer,
+                    problem.inner_loss,
+                    state,
+                    (x, targets),
+                    hyperparameters,
+                )
+                return state, total
+
+            inputs = (
+                tf.range(num_steps),
+                tuple(values[name] for name in problem.optimizer.names),
+                teacher.plan(plan_seed),
+            )
+            carry = state, tf.zeros([], state.params.dtype)
+            state, total = inner_loop.unroll(step, carry, inputs, num_steps)
+            return self._settled(state, plan_seed), total / (num_steps - first_late)
+
+        return _trace(train, _SEED, tf.TensorSpec([], tf.float32))
 
     def _settled(self, state: InnerState, plan_seed) -> InnerState:
         """The state with batch statistics averaged over what was shown."""

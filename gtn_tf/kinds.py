@@ -52,12 +52,13 @@ def accuracies(
     num_learners: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Family -> few-step accuracy of each of `num_learners` fresh learners.
+    """Family -> few-step accuracy of each of `num_learners` fresh learners, with rates
+    that are scaled for each architecture.
 
     Of the same seed, learners of two teachers begin with equal weights.
     """
     return {
-        family: evaluation.Evaluator(problem, specs).accuracies(
+        family: evaluation.Evaluator(problem, specs, fits_rates=True).accuracies(
             split, num_learners, seed
         )
         for family, specs in kinds.items()

@@ -100,7 +100,7 @@ def _stock_accuracies(source, name, problem, setting: Setting) -> Iterator[Row]:
                 layer.momentum = 0.0  # the last batch's statistics
         return model
 
-    evaluator = Evaluator(problem, [name], build)
+    evaluator = Evaluator(problem, [name], build, fits_rates=True)
     for index in range(setting.num_learners):
         score = evaluator.score(setting.split, index, setting.seed)
         yield Row("stock_models", source, name, index, score.accuracy)
@@ -172,7 +172,8 @@ def _unlimited(setting: Setting) -> dict[str, MetaProblem]:
 
 
 def _accuracies(measure, source, condition, problem, setting) -> Iterator[Row]:
-    evaluator = Evaluator(problem, setting.specs)
+    fits_rates = measure == "architectures"
+    evaluator = Evaluator(problem, setting.specs, fits_rates=fits_rates)
     for index in range(setting.num_learners):
         accuracy = evaluator.score(setting.split, index, setting.seed).accuracy
         yield Row(measure, source, condition, index, accuracy)
