@@ -18,6 +18,7 @@ from gtn_tf import data
 from gtn_tf.data_files import Split
 from gtn_tf.inner_loop import cross_entropy
 from gtn_tf.inner_optimizers import INNER_OPTIMIZERS
+from gtn_tf.stateless import layout
 from nas.judging import Procedure, Result, Setting, accuracy, judge
 from nas.network import MIN_AUXILIARY_SIZE
 from nas.regularization import Regularization, cutout, set_progress
@@ -115,7 +116,12 @@ def _compile(model: keras.Model, procedure: Procedure) -> Callable:
     """
     optimizer = INNER_OPTIMIZERS["sgd"]
     variables = [v.value for v in model.trainable_variables]
-    velocities = [tf.Variable(slot) for v in variables for slot in optimizer.init(v)]
+    layouts = [layout([variable]) for variable in model.trainable_variables]
+    velocities = [
+        tf.Variable(slot)
+        for v, own in zip(variables, layouts, strict=True)
+        for slot in optimizer.init(v, own)
+    ]
 
     def step(x, targets, learning_rate):
         with tf.GradientTape() as tape:
@@ -133,8 +139,10 @@ def _compile(model: keras.Model, procedure: Procedure) -> Callable:
         if procedure.clip_norm:
             decayed, _ = tf.clip_by_global_norm(decayed, procedure.clip_norm)
         hyperparameters = (learning_rate, procedure.momentum)
-        for v, velocity, g in zip(variables, velocities, decayed, strict=True):
-            value, (slot,) = optimizer.update(g, (velocity,), v, hyperparameters)
+        for v, velocity, g, own in zip(
+            variables, velocities, decayed, layouts, strict=True
+        ):
+            value, (slot,) = optimizer.update(g, (velocity,), v, hyperparameters, own)
             v.assign(value)
             velocity.assign(slot)
         return loss

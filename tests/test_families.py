@@ -101,7 +101,6 @@ def test_properties_are_what_the_spec_says(family):
     assert "gain" in names()[0] and "gain" not in names(weight_norm=False)[0]
     assert {"mean", "variance", "gamma"} <= names()[0]
     assert "variance" not in names(normalization="center")[0]
-    assert "moving_variance" in names(normalization="moving")[0]
     assert "layer_norm" in names(normalization="layer")[1]
     assert not names(normalization="none")[0] & {"mean", "gamma", "beta"}
 

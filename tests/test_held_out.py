@@ -13,7 +13,6 @@ def test_each_differs_in_what_it_says():
     assert specs["half as wide"].widths == (32, 64, 64)
     assert specs["twice as wide"].widths == (128, 256, 258)
     assert specs["without weight norm"].weight_norm is False
-    assert specs["batch norm with moving averages"].normalization == "moving"
     assert specs["fully connected"].family == "fully_connected"
 
 

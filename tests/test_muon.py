@@ -11,7 +11,7 @@ from gtn_tf.stateless import Layout
 
 RATE = 0.1
 FACTORS = (0.5, 2.0, 3.0)  # of gains, biases and embeddings
-BIAS_SIZE = 0.1
+SIZES = {"bias": 0.05, "embedding": 1.0}  # whatever they begin as
 
 
 def random(*shape, seed=0):
@@ -88,7 +88,7 @@ def test_a_step_is_as_large_as_rate_times_size(kind, shape, factor, size):
     is_matrix = kind == "kernel" and shape[-1] > 1
     gradient = matrix(rows, shape[-1]) if is_matrix else random(*shape)
     moved = step(kind, tensor, gradient)
-    expected = RATE * factor * (BIAS_SIZE if kind == "bias" else size)
+    expected = RATE * factor * SIZES.get(kind, size)
     assert root_mean_square(moved) == pytest.approx(expected, rel=1e-6)
     if not is_matrix:
         scale = expected / root_mean_square(gradient)
@@ -99,9 +99,9 @@ def test_a_step_is_as_large_as_rate_times_size(kind, shape, factor, size):
     "kind, shape, size",
     [
         ("kernel", (3, 3, 4, 6), 1 / 6),  # 1 / sqrt(3 * 3 * 4)
-        ("embedding", (5, 4), BIAS_SIZE),
+        ("embedding", (5, 4), SIZES["embedding"]),
         ("gain", (4,), 1 / math.sqrt(1)),
-        ("bias", (4,), BIAS_SIZE),
+        ("bias", (4,), SIZES["bias"]),
     ],
 )
 def test_what_begins_as_zeros_has_a_size_too(kind, shape, size):
@@ -116,7 +116,7 @@ def test_velocity_begins_at_zero_and_sizes_are_those_of_the_start():
     velocity, sizes = muon.init(flat(*tensors), layout)
     np.testing.assert_array_equal(velocity, np.zeros(18))
     np.testing.assert_allclose(
-        sizes, [root_mean_square(tensors[0]), 2.0, BIAS_SIZE], rtol=1e-9
+        sizes, [root_mean_square(tensors[0]), 2.0, SIZES["bias"]], rtol=1e-9
     )
     values = [tf.constant(v, tf.float64) for v in (RATE, 0.5, *FACTORS)]
     gradient = flat(*(random(*np.shape(t), seed=3) for t in tensors))
