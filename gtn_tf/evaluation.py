@@ -97,7 +97,8 @@ class Evaluator:
         scores = []
         for step in range(self.problem.hyperparameters.num_inner_steps):
             state = functions.step(state, plan, tf.constant(step))
-            scores.append(_score(functions, state, split))
+            settled = functions.settle(state, plan, tf.constant(step + 1))
+            scores.append(_score(functions, settled, split))
         return scores
 
     def probabilities(self, split: Split, index: int, seed: int) -> np.ndarray:
@@ -170,29 +171,35 @@ class _Functions:
             )
             carry = state, tf.zeros([], state.params.dtype)
             state, total = inner_loop.unroll(step, carry, inputs, num_steps)
-            return self._settled(state, plan_seed), total / (num_steps - first_late)
+            state = self._settled(state, inputs[2], num_steps)
+            return state, total / (num_steps - first_late)
 
         return _trace(train, _SEED, tf.TensorSpec([], tf.float32))
 
-    def _settled(self, state: InnerState, plan_seed) -> InnerState:
-        """The state with batch statistics averaged over what was shown."""
-        teacher = self._problem.teacher
-        weights, num_steps = teacher.weights(), teacher.spec.num_inner_steps
+    def _settled(self, state: InnerState, plan, num_shown) -> InnerState:
+        """The state with batch statistics averaged over the first batches shown."""
+        teacher, weights = self._problem.teacher, self._problem.teacher.weights()
 
-        def added(total, shown):
-            x, _ = teacher.show(weights, *shown)
+        def add(t, total):
+            x, _ = teacher.show(weights, *(values[t] for values in plan))
             _, batch_stats = self.learner.apply(
                 state.params, state.batch_stats, x, training=True
             )
-            return total + batch_stats / num_steps
+            return t + 1, total + batch_stats
 
-        batch_stats = inner_loop.unroll(
-            added,
-            tf.zeros_like(state.batch_stats),
-            teacher.plan(plan_seed),
-            num_steps,
+        _, total = tf.while_loop(
+            lambda t, _: t < num_shown,
+            add,
+            (tf.constant(0), tf.zeros_like(state.batch_stats)),
         )
-        return state._replace(batch_stats=batch_stats)
+        mean = total / tf.cast(num_shown, total.dtype)
+        return state._replace(batch_stats=mean)
+
+    @functools.cached_property
+    def settle(self) -> Callable:
+        """state, plan, number of batches shown -> state with their mean statistics."""
+        specs = _specs(self.begin.structured_outputs)
+        return _trace(self._settled, *specs, tf.TensorSpec([], tf.int32))
 
     @functools.cached_property
     def begin(self) -> Callable:
