@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from gtn_tf import (
     assembly,
@@ -28,6 +29,7 @@ from gtn_tf import (
 )
 from gtn_tf.config import TrainingConfig
 from gtn_tf.data import Dataset
+from gtn_tf.families import FAMILIES
 from gtn_tf.locks import locked
 
 
@@ -41,12 +43,15 @@ class Comparison:
       unseen: families that every variant is measured on as well; where there are none,
         those that it leaves out, or else other widths of its first family.
       against: name -> the variant that it is compared with on unseen architectures.
+      by_kind: a row of the table for each family that was left out, of the first
+        variant without it, in place of one for each variant.
     """
 
     split: str
     variants: dict[str, dict[str, Any]]
     unseen: tuple[str, ...] = ()
     against: dict[str, str] = dataclasses.field(default_factory=dict)
+    by_kind: bool = False
 
 
 def run(
@@ -121,6 +126,7 @@ def _record(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
         trained.evaluator.curve(split, index, config.seed)
         for index in range(config.num_test_learners)
     ]
+    unseen = _held_out(config, dataset, trained, comparison, split)
     return record | {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
@@ -128,27 +134,28 @@ def _record(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
         "accuracy": [curve[-1].accuracy for curve in curves],
         "loss": [curve[-1].loss for curve in curves],
         "curve": np.mean([[s.accuracy for s in c] for c in curves], axis=0).tolist(),
-        "held_out": _held_out(config, dataset, trained, comparison, split),
+        "held_out": [value for own in unseen.values() for value in own],
+        "kinds": unseen,
     }
 
 
 def _held_out(
     config, dataset: Dataset, trained: training.Trained, comparison: Comparison, split
-) -> list:
-    """Accuracies of architectures that the teacher has not been trained with."""
+) -> dict[str, list[float]]:
+    """Family -> accuracies of architectures that the teacher was not trained with."""
     families = comparison.unseen or config.left_out
-    if families:
-        specs = {f: kinds.unseen_specs(config, dataset, f) for f in families}
-        found = kinds.accuracies(
-            trained.problem, specs, split, config.num_test_learners, config.seed
+    specs = {f: kinds.unseen_specs(config, dataset, f) for f in families}
+    if not families:
+        seen = assembly.build_learner_specs(config, dataset)
+        family = seen[0].family
+        unseen = dataclasses.replace(
+            config, learner=family, num_learners=8, seed=2**31 - 1
         )
-        return [value for values in found.values() for value in values]
-    seen = assembly.build_learner_specs(config, dataset)
-    family = seen[0].family
-    unseen = dataclasses.replace(config, learner=family, num_learners=8, seed=2**31 - 1)
-    specs = [s for s in assembly.build_learner_specs(unseen, dataset) if s not in seen]
-    evaluator = evaluation.Evaluator(trained.problem, specs)
-    return evaluator.accuracies(split, config.num_test_learners, config.seed)
+        drawn = assembly.build_learner_specs(unseen, dataset)
+        specs = {family: [spec for spec in drawn if spec not in seen]}
+    return kinds.accuracies(
+        trained.problem, specs, split, config.num_test_learners, config.seed
+    )
 
 
 def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
@@ -168,6 +175,8 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
 
 def format_table(comparison: Comparison, records: list[dict]) -> str:
     """A Markdown table: mean over seeds with its 95 % bootstrap interval."""
+    if comparison.by_kind:
+        return _format_by_kind(comparison, records)
     headers = [
         "variant",
         f"{comparison.split} accuracy",
@@ -221,3 +230,36 @@ def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dic
 
 def _mean(records: list[dict], name: str) -> float:
     return float(np.mean([record[name] for record in records]))
+
+
+def _format_by_kind(comparison: Comparison, records: list[dict]) -> str:
+    """Kinds that were left out: a teacher beside its rival, learner by learner."""
+    lines = []
+    for family in FAMILIES:
+        name = next(
+            (
+                record["variant"]
+                for variant in comparison.against
+                for record in records
+                if record["variant"] == variant and family in record.get("kinds", ())
+            ),
+            None,
+        )
+        own, others = (
+            {
+                record["seed"]: record["kinds"][family]
+                for record in records
+                if record["variant"] == variant and not record["diverged"]
+            }
+            for variant in (name, comparison.against.get(name))
+        )
+        seeds = sorted(own.keys() & others.keys())
+        if seeds:
+            values = [
+                [a for seed in seeds for a in found[seed]] for found in (own, others)
+            ]
+            cells = [evaluation.interval(v) for v in values]
+            p = f"{measures.p_value(*values):.2g}"
+            lines.append([family, name, *cells, p, len(seeds)])
+    headers = ["left out", "variant", "teacher", "rival", "p", "seeds"]
+    return tabulate(lines, headers, "github", disable_numparse=True) + "\n"

@@ -297,3 +297,10 @@ def summarize(values: list[float], seed: int) -> dict:
         mean, low, high = np.mean(values), interval.low, interval.high
     numbers = {"mean": float(mean), "low": float(low), "high": float(high)}
     return numbers | {"values": values}
+
+
+def interval(values: list[float]) -> str:
+    """Mean and interval of `summarize` as text, in percent."""
+    summary = summarize(values, 0)
+    mean, low, high = (100 * summary[key] for key in ("mean", "low", "high"))
+    return f"{mean:.2f} % ({low:.2f} to {high:.2f})"

@@ -86,13 +86,8 @@ def format_table(
         values = {s: [a for m in members for a in found[s][m]] for s in found}
         p_values = [measures.p_value(values[first], values[s]) for s in others]
         lines.append(
-            [name, *(_cell(values[source]) for source in found)]
+            [name, *(evaluation.interval(values[source]) for source in found)]
             + [f"{p:.2g}" for p in p_values]
         )
     headers = ["kind of network", *found, *(f"p ({source})" for source in others)]
     return tabulate(lines, headers, disable_numparse=True)
-
-
-def _cell(values: list[float]) -> str:
-    summary = evaluation.summarize(values, 0)
-    return f"{summary['mean']:.2%} ({summary['low']:.2%} to {summary['high']:.2%})"

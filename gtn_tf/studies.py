@@ -28,10 +28,17 @@ def _of_kinds(number: int) -> dict:
     seen = _TRAINING_KINDS[:number]
     return {
         "learner": "any",
+        "num_learners": len(_TRAINING_KINDS),
         "leave_out": ",".join(name for name in FAMILIES if name not in seen),
     }
 
 
+# Name -> what is left out beside what the default run leaves out.
+_LEFT_OUT = {"default": {}} | {
+    f"without {family}": {"leave_out": ",".join([*TrainingConfig().left_out, family])}
+    for family in FAMILIES
+    if family not in TrainingConfig().left_out
+}
 _BASELINES = {
     "distillation": {"teacher": "distillation"},
     "real": REAL,
@@ -62,15 +69,17 @@ COMPARISONS = {
             name: "real" for name in ("1 kind", "2 kinds", "4 kinds", "all kinds")
         },
     ),
-    # Every kind left out, one at a time, beside real data learned with the same kinds.
+    # Every kind left out, one at a time of those that the default run trains with,
+    # beside real data with rates learned with the same kinds.
     "left_out": Comparison(
         "test",
         {
-            f"without {family}{suffix}": {"learner": "any", "leave_out": family} | own
-            for family in FAMILIES
+            name + suffix: {"learner": "any"} | leave_out | own
+            for name, leave_out in _LEFT_OUT.items()
             for suffix, own in (("", {}), (", real", REAL))
         },
-        against={f"without {f}": f"without {f}, real" for f in FAMILIES},
+        against={name: f"{name}, real" for name in _LEFT_OUT},
+        by_kind=True,
     ),
     # What the paper leaves open, one change of the defaults at a time.
     "recipe": Comparison(

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import gtn_tf
-from gtn_tf import data, publication, training, workdirs
+from gtn_tf import cards, data, publication, training, workdirs
 from gtn_tf.publication import ExportConfig
 
 
@@ -55,10 +55,14 @@ def test_everything_is_there_and_agrees(run, tmp_path):
     assert accuracy == pytest.approx(expected, abs=0.006)  # one image of 200
 
 
-def test_half_as_large(run, tmp_path):
+def test_a_ready_teacher_is_half_as_large_and_has_a_card(run, tmp_path, monkeypatch):
     config, _, trained = run
-    publication.run(ExportConfig(config.workdir, str(tmp_path / "half"), half=True))
-    loaded = tf.saved_model.load(str(tmp_path / "half" / "teacher"))
+    monkeypatch.setattr(cards, "card", lambda *_: "what it teaches")
+    output = tmp_path / "ready"
+    publication.run(ExportConfig(config.workdir, str(output), ready=True))
+    assert sorted(path.name for path in output.iterdir()) == ["card.md", "teacher"]
+    assert (output / "card.md").read_text() == "what it teaches"
+    loaded = tf.saved_model.load(str(output / "teacher"))
     stored = loaded.state[0]
     assert len(stored) == len(trained.problem.teacher.variables)
     assert {variable.dtype for variable in stored} == {tf.float16}
