@@ -105,6 +105,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
             {name: initial[name] for name in optimizer.names},
             config.num_inner_steps,
             config.inner_hyperparameters == "per_step",
+            decay=config.inner_decay,
         ),
         optimizer,
         inner_loop.INNER_LOSSES[config.inner_loss],

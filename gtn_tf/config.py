@@ -108,6 +108,13 @@ class TrainingConfig(fields.Config):
     inner_learning_rate: float = field(
         0.1, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
     )
+    inner_decay: float = field(
+        0.3,
+        "fraction of the initial learning rate at the last inner step, on a line from "
+        "the first, where each step has its own (the paper: 1)",
+        low=1e-6,
+        high=1,
+    )
     inner_momentum: float = field(
         0.5, "initial value, meta-learned (Tables 2, 3: 0.5)", low=0, high=0.9999
     )

@@ -106,6 +106,8 @@ class InnerHyperparameters:
         momentum of 0 is held at 0 and not learned.
       num_inner_steps: T.
       per_step: learn one value for every inner step (the paper's text: one for all).
+      decay: where there is one for every step, learning rates begin on a line from
+        their initial value to this fraction of it at the last step.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class InnerHyperparameters:
         num_inner_steps: int,
         per_step: bool,
         dtype: str = "float32",
+        decay: float = 1.0,
     ):
         self.num_inner_steps = num_inner_steps
         self.names = tuple(initial)
@@ -126,6 +129,9 @@ class InnerHyperparameters:
             for name, value in initial.items()
             if value != 0
         }
+        if per_step:
+            line = tf.linspace(tf.constant(1.0, dtype), decay, num_inner_steps)
+            self._raw["learning_rate"].assign_add(tf.math.log(line))
         self._dtype = dtype
 
     @property

@@ -80,6 +80,11 @@ class StepResult(NamedTuple):
     gradient_norm: tf.Tensor  # before clipping
 
 
+# Of clip_norm. Gradients of larger norm come from training that the smallest change of
+# its data throws elsewhere: they point nowhere, and count less the larger they are.
+_CHAOTIC = 100.0
+
+
 @dataclasses.dataclass(eq=False)
 class OuterStep:
     """One outer step over one or several learners, each kind compiled once.
@@ -173,7 +178,9 @@ class OuterStep:
             )
             norm = tf.linalg.global_norm(gradients)
             if self.clip_norm:
-                gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, norm)
+                clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm, norm)
+                trust = tf.minimum(1.0, _CHAOTIC * self.clip_norm / norm)
+                gradients = [gradient * trust for gradient in clipped]
             result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
             return result, gradients
 
