@@ -156,7 +156,7 @@ class TrainingConfig(fields.Config):
         may_change=True,
     )
     outer_learning_rate: float = field(
-        0.01, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
+        0.003, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
     )
     outer_decay: float = field(
         0.02,
