@@ -62,8 +62,8 @@ class TrainingConfig(fields.Config):
     )
     leave_out: str = field(
         "cifar10,depthwise,transformer",
-        "families, joined by commas, that are not meta-trained with and shown as "
-        "unseen in the final table",
+        "families, joined by commas, that any does not stand for; the final table "
+        "shows them as unseen",
     )
     num_learners: int = field(
         5, "architectures in the predefined set", low=1, high=10_000
@@ -272,7 +272,7 @@ class TrainingConfig(fields.Config):
                 f"--vary={self.vary} names {', '.join(sorted(unknown))}: give "
                 f"{', '.join(learners.VARIED)}, all or none"
             )
-        unknown = set(self.left_out) - set(families.FAMILIES)
+        unknown = set(_names(self.leave_out)) - set(families.FAMILIES)
         if unknown:
             raise ValueError(
                 f"--leave_out={self.leave_out} names {', '.join(sorted(unknown))}: "
@@ -288,8 +288,9 @@ class TrainingConfig(fields.Config):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The families that are not meta-trained with."""
-        return _names(self.leave_out)
+        """The families of `leave_out` that `learner` does not name."""
+        named = {part.partition(":")[0] for part in self.learner.split(",")}
+        return tuple(name for name in _names(self.leave_out) if name not in named)
 
     @property
     def run_folder(self) -> str:

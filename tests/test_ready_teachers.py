@@ -1,0 +1,81 @@
+"""The teachers that come with the package, on models that they have never seen."""
+
+import os
+
+import numpy as np
+import pytest
+
+import gtn_tf
+from gtn_tf import data, initial_weights, ready_teachers
+from gtn_tf.stock_models import STOCK_MODELS
+
+# Fewest share of 1,000 validation images that a taught model must get right.
+BOUNDS = {
+    "digits": {
+        "residual": 0.87,
+        "depthwise separable": 0.85,
+        "vision transformer": 0.6,
+    },
+    "mnist": {"residual": 0.9, "depthwise separable": 0.85, "vision transformer": 0.5},
+}
+
+
+def load(name):
+    """The data that a ready teacher is of; skips where its files are not there."""
+    if name == "digits":
+        return data.load(name, None, 0)
+    folder = os.environ.get("GTN_DATA_DIR")
+    if not folder:
+        pytest.skip(f"no original files of {name}: set GTN_DATA_DIR")
+    return data.load(name, folder, 0)
+
+
+def test_every_ready_teacher_has_bounds_and_a_card():
+    assert set(ready_teachers.names()) == set(BOUNDS)
+    for name in BOUNDS:
+        card = gtn_tf.load_teacher(name).card
+        assert "What it fails at" in card and "--outer_learning_rate=" in card
+
+
+def test_ready_teachers_are_small():
+    sizes = {
+        name: sum(
+            path.stat().st_size
+            for path in (ready_teachers.FOLDER / name).rglob("*")
+            if path.is_file()
+        )
+        for name in ready_teachers.names()
+    }
+    assert max(sizes.values()) < 10e6
+    assert sum(sizes.values()) < 25e6
+
+
+@pytest.mark.parametrize(
+    "name, model", [(name, model) for name, own in BOUNDS.items() for model in own]
+)
+def test_a_stock_model_is_taught(name, model):
+    dataset = load(name)
+    teacher = gtn_tf.load_teacher(name)
+    network = STOCK_MODELS[model](dataset.image_shape, dataset.num_classes)
+    teacher.teach(initial_weights.initialize(network, 0))
+    split = dataset.validation
+    accuracy = teacher.evaluate(network, split.images[:1000], split.labels[:1000])
+    assert accuracy > BOUNDS[name][model]
+
+
+def test_the_readmes_model_is_taught_from_any_seed():
+    teacher = gtn_tf.load_teacher("digits")
+    dataset = load("digits")
+    build = STOCK_MODELS["one convolution (the README's)"]
+    network = build(dataset.image_shape, dataset.num_classes)
+    split = dataset.validation
+    accuracies = []
+    for seed in range(10):
+        teacher.teach(initial_weights.initialize(network, seed))
+        accuracies.append(teacher.evaluate(network, split.images, split.labels))
+    assert np.min(accuracies) >= 0.92
+
+
+def test_a_name_is_taken_from_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert gtn_tf.load_teacher("digits").folder == ready_teachers.folder("digits")
