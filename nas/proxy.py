@@ -29,7 +29,9 @@ def teacher(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
         raise ValueError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
 
     def score(model):
-        return accuracy(setting, setting.teacher.teach(model, seed), setting.few_images)
+        # At the learned rates: trials of others would take several times as long.
+        taught = setting.teacher.teach(model, seed, rate_scale=1.0)
+        return accuracy(setting, taught, setting.few_images)
 
     return judge(lambda: setting.network(spec, seed, _LEARNER), score)
 

@@ -17,10 +17,14 @@ from nas.proxy import EVALUATIONS
 # Cells make deep convolutional networks: the teacher has learned to teach a small one.
 DIGITS_TEACHER = TrainingConfig(
     learner="cifar10:16-32-32-32-32",
+    leave_out="",
     vary="none",
     inner_optimizer="sgd",
+    inner_decay=1.0,
     num_inner_steps=20,
+    warm_start_steps=0,
     num_outer_steps=200,
+    outer_learning_rate=0.01,
     compare_with_real=False,
 )
 
