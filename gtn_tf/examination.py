@@ -47,6 +47,10 @@ class EvaluationConfig:
     )
     data_dir: str = field("", "folder with the original files; by default the run's")
     split: str = field("test", "what is measured on", choices=("validation", "test"))
+    measures: str = field(
+        "all",
+        f"what is measured, joined by commas: {', '.join(measures.MEASURES)}; all",
+    )
     num_learners: int = field(10, "fresh learners for each mean", low=2, high=10_000)
     num_ensemble: int = field(
         32, "learners of the largest ensemble (Figure 7: 32)", low=1, high=10_000
@@ -61,6 +65,20 @@ class EvaluationConfig:
             raise ValueError(
                 "--workdir is not given: give the folder of a run of bin/train"
             )
+        unknown = set(self.measured) - set(measures.MEASURES)
+        if unknown:
+            raise ValueError(
+                f"--measures={self.measures} names {', '.join(sorted(unknown))}: give "
+                f"some of {', '.join(measures.MEASURES)}, or all"
+            )
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of what is measured."""
+        names = (
+            measures.MEASURES if self.measures == "all" else self.measures.split(",")
+        )
+        return tuple(names)
 
 
 def run(config: EvaluationConfig) -> None:
@@ -73,7 +91,7 @@ def run(config: EvaluationConfig) -> None:
     folder = Path(config.workdir).expanduser() / "evaluation"
     folder.mkdir(exist_ok=True)
     rows: list[Row] = []
-    parts = [part for m in measures.MEASURES.values() for part in m(setting)]
+    parts = [part for m in config.measured for part in measures.MEASURES[m](setting)]
 
     def measure_all(path: Path) -> None:
         with path.open("w", newline="", buffering=1) as file:

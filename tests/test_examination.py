@@ -7,7 +7,7 @@ import pathlib
 import problems
 import pytest
 
-from gtn_tf import data, examination, held_out, training, workdirs
+from gtn_tf import data, examination, held_out, measures, training, workdirs
 from gtn_tf.examination import EvaluationConfig
 from gtn_tf.measures import Row
 
@@ -60,6 +60,26 @@ def test_everything_is_written(runs, capsys, monkeypatch):
     cells = [cell.strip() for cell in doubled.split("|")[2:5]]
     assert cells[0] and not cells[1] and cells[2]  # pixels are stored
     assert list((folder / "gtn").glob("events.out.tfevents.*"))
+
+
+def test_only_what_is_asked_for_is_measured(runs, capsys, monkeypatch):
+    _, pixels = runs
+    model = next(iter(measures.STOCK_MODELS))
+    monkeypatch.setattr(measures, "STOCK_MODELS", {model: measures.STOCK_MODELS[model]})
+    config = EvaluationConfig(
+        pixels, measures="stock_models", num_learners=2, split="validation"
+    )
+    examination.run(config)
+    assert f"| {model} |" in capsys.readouterr().out
+    path = pathlib.Path(pixels) / "evaluation" / "evaluation.csv"
+    with path.open(newline="") as file:
+        found = [(row["measure"], row["condition"]) for row in csv.DictReader(file)]
+    assert found == [("stock_models", model)] * 2
+
+
+def test_an_unknown_measure_is_refused():
+    with pytest.raises(ValueError, match="--measures=a,ensembles names a: give some"):
+        EvaluationConfig("run", measures="a,ensembles")
 
 
 def other_steps(folder, gtn):
