@@ -15,6 +15,9 @@ from gtn_tf.config import TrainingConfig
 
 SMALL = TrainingConfig(
     learner="digits:4-5-6",
+    leave_out="",
+    inner_optimizer="sgd",
+    warm_start_steps=0,
     num_inner_steps=2,
     inner_batch_size=10,
     outer_batch_size=12,
