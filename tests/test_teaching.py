@@ -937,6 +937,98 @@ def test_fit_scales_the_loss_of_half_precision(teacher):
     np.testing.assert_allclose(weights_of(other), taught, atol=0.02)
 
 
+def too_fast(teacher, patch, factor):
+    """One batch at every step, with rates of 0.1 times the factor."""
+    rates = {"learning_rate": np.full(T, 0.1 * factor), "momentum": np.zeros(T)}
+    patch.setattr(teacher, "hyperparameters", rates)
+    patch.setattr(teacher, "_kept", {0: [teacher.batch(0)] * T})
+
+
+def fresh_copies(teacher, build, number):
+    """Models with equal variables."""
+    keras.utils.set_random_seed(0)
+    models = [build() for _ in range(number)]
+    for model in models:
+        model(teacher.batch(0)[0])
+        for variable, value in zip(model.variables, models[0].variables, strict=True):
+            variable.assign(value)
+    return models
+
+
+def test_rates_that_are_too_large_are_scaled_down(teacher, monkeypatch):
+    too_fast(teacher, monkeypatch, 40)
+    x, targets = teacher.batch(0)
+    chosen, unscaled, right = fresh_copies(teacher, sequential, 3)
+
+    def loss(model):
+        logits = model(x)
+        return float(inner_loop.INNER_LOSSES["cross_entropy"](targets, logits))
+
+    scale = teacher.choose_rate_scale(chosen)
+    assert scale <= 1 / 4
+    teacher.teach(chosen)
+    teacher.teach(unscaled, rate_scale=1.0)
+    assert loss(chosen) < loss(unscaled) / 2
+    too_fast(teacher, monkeypatch, 40 * scale)
+    teacher.teach(right, rate_scale=1.0)
+    np.testing.assert_allclose(weights_of(chosen), weights_of(right), rtol=1e-4)
+
+
+def test_rates_that_are_too_small_are_scaled_up(teacher, monkeypatch):
+    too_fast(teacher, monkeypatch, 1 / 100)
+    (model,) = fresh_copies(teacher, sequential, 1)
+    assert teacher.choose_rate_scale(model) == 8
+
+
+@pytest.mark.parametrize("factor", [1, 40])
+@pytest.mark.parametrize("build", [sequential, functional])
+def test_teaching_begins_where_its_trials_began(teacher, monkeypatch, build, factor):
+    """Bit for bit: weights, statistics of batch norm, seeds of dropout."""
+    too_fast(teacher, monkeypatch, factor)
+    one, other = fresh_copies(teacher, build, 2)
+    start = weights_of(one)
+    teacher.teach(one)
+    teacher.teach(other, rate_scale=teacher.choose_rate_scale(other))
+    for value, expected in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert np.abs(weights_of(one) - start).max() > 0.01
+
+
+def test_choosing_a_scale_leaves_the_model_as_it_was(teacher):
+    (model,) = fresh_copies(teacher, norms_behind_layers, 1)
+    model.compile("adam", "categorical_crossentropy")
+    optimizer = model.optimizer
+    before = [np.array(variable) for variable in model.variables]
+    momenta = [layer.momentum for layer in model.layers if hasattr(layer, "momentum")]
+    assert any("seed" in variable.path for variable in model.variables)
+    assert teacher.choose_rate_scale(model) > 0
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value, variable.path)
+    assert momenta == [
+        layer.momentum for layer in model.layers if hasattr(layer, "momentum")
+    ]
+    assert model.optimizer is optimizer
+
+
+def test_a_scale_is_chosen_for_models_that_can_be_taught(teacher):
+    with pytest.raises(ValueError, match=r"has outputs of shape \(7, 10\)"):
+        teacher.choose_rate_scale(model_for(SHAPE, 10))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam"}, {"optimizer": "muon"}])
+def test_fit_scales_rates_as_teaching_does(tmp_path, options):
+    export_case(tmp_path, **options)
+    teacher = gtn_tf.load_teacher(tmp_path)
+    one, other, unscaled = fresh_copies(teacher, sequential, 3)
+    taught = weights_of(teacher.teach(one, rate_scale=0.5))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    other.compile("sgd", loss)
+    other.fit(**teacher.fit_arguments(rate_scale=0.5), verbose=0)
+    np.testing.assert_allclose(weights_of(other), taught, rtol=1e-3, atol=1e-5)
+    more = weights_of(teacher.teach(unscaled, rate_scale=1.0))
+    assert np.abs(more - taught).max() > 0.01
+
+
 @pytest.fixture
 def ready(exported, tmp_path, monkeypatch):
     """A package that comes with one teacher, seen from an empty folder."""
