@@ -86,22 +86,12 @@ def _value(variable, layer, seed: tf.Tensor) -> tf.Tensor:
     initializer = _initializer(variable, layer)
     if initializer is not None:
         shape = tuple(variable.shape)
-        value = _reseeded(initializer, seed)(shape, dtype=variable.dtype)
-        has_gates = variable.name == "bias" and getattr(
-            layer, "unit_forget_bias", False
-        )
-        return _with_open_forget_gates(value) if has_gates else value
+        return _reseeded(initializer, seed)(shape, dtype=variable.dtype)
     current = tf.convert_to_tensor(variable.value)
     if not variable.trainable:
         return current
     shuffled = tf.random.experimental.stateless_shuffle(tf.reshape(current, [-1]), seed)
     return tf.reshape(shuffled, current.shape)
-
-
-def _with_open_forget_gates(bias) -> tf.Tensor:
-    """An LSTM's bias, which Keras begins with ones at the second of its four gates."""
-    first, forget, *others = tf.split(bias, 4)
-    return tf.concat([first, tf.ones_like(forget), *others], 0)
 
 
 def _initializer(variable, layer):

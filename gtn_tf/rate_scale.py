@@ -18,7 +18,8 @@ _MOST = 3  # steps of the factor away from one
 def choose(trial: Callable[[float], float]) -> float:
     """The scale with the least loss among 1, 1/2, 1/4, 1/8 or 1, 2, 4, 8.
 
-    Goes on in a direction while the loss falls: two to five trials.
+    Goes on in a direction while the loss falls, and down from rates that are so large
+    that training diverges: three to five trials.
 
     Args:
       trial: scale -> loss, not finite where training has diverged.
@@ -26,13 +27,14 @@ def choose(trial: Callable[[float], float]) -> float:
     losses = {1.0: trial(1.0)}
     best = 1.0
     for factor in (1 / _FACTOR, _FACTOR):
-        for _ in range(_MOST):
-            scale = best * factor
+        for steps in range(1, _MOST + 1):
+            scale = factor**steps
             losses[scale] = trial(scale)
-            if not _is_less(losses[scale], losses[best]):
+            if _is_less(losses[scale], losses[best]):
+                best = scale
+            elif math.isfinite(losses[best]):
                 break
-            best = scale
-        if best != 1.0:
+        if best != 1.0 or not math.isfinite(losses[1.0]):
             break
     return best
 

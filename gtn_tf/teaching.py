@@ -76,7 +76,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             "loss" before the step, those of the epoch the mean.
           rate_scale: what the learned rates are multiplied by; None: chosen for this
             model by a few trials on the teacher's own batches (see `rate_scale`), which
-            take two to five times as long as teaching.
+            take three to five times as long as teaching.
 
         Raises:
           ValueError: a model that does not take the teacher's images, that does not

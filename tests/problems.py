@@ -37,6 +37,11 @@ SEED = (3, 4)
 # A whole run on digits, as small as it can be.
 SMALL_RUN = TrainingConfig(
     learner="digits:4-4-4",
+    leave_out="",
+    num_learners=1,
+    vary="none",
+    inner_optimizer="sgd",
+    warm_start_steps=0,
     num_inner_steps=2,
     inner_batch_size=10,
     outer_batch_size=10,

@@ -8,7 +8,7 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import comparisons, evaluation, training
+from gtn_tf import comparisons, evaluation, measures, training
 from gtn_tf.comparisons import Comparison
 from gtn_tf.locks import locked
 
@@ -123,3 +123,122 @@ def test_table_means_over_seeds():
     ]
     row = comparisons.format_table(comparison, runs[:1]).splitlines()[2]
     assert "50.00% to 70.00%" in row  # one seed: over its learners
+
+
+def kind_record(variant, seed, diverged=False, **kinds):
+    record = {"variant": variant, "seed": seed, "diverged": diverged}
+    if diverged:
+        return record
+    held_out = [value for values in kinds.values() for value in values]
+    return record | {
+        "accuracy": [0.5, 0.7],
+        "held_out": held_out,
+        "kinds": kinds,
+        "num_outer_steps": 7,
+        "seconds": 3.4,
+    }
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_kinds_that_were_left_out_are_paired_by_seed_and_learner():
+    comparison = Comparison(
+        "test",
+        {name: {} for name in ("all", "all, real", "less", "less, real")},
+        against={"all": "all, real", "less": "less, real"},
+        by_kind=True,
+    )
+    records = [
+        kind_record("all", 0, residual=[0.9, 0.8]),
+        kind_record("less, real", 1, residual=[0.1, 0.1], digits=[0.6, 0.7]),
+        kind_record("all, real", 1, residual=[0.3, 0.35]),
+        kind_record("all, real", 0, residual=[0.5, 0.6]),
+        kind_record("all", 1, residual=[0.7, 0.75]),
+        kind_record("all", 2, residual=[1.0, 1.0]),
+        kind_record("all, real", 2, diverged=True),
+        kind_record("less", 0, diverged=True),
+        kind_record("less", 1, residual=[0.2, 0.2], digits=[0.65, 0.8]),
+        kind_record("less, real", 0, residual=[0.1, 0.1], digits=[0.3, 0.3]),
+    ]
+    lines = comparisons.format_table(comparison, records).splitlines()
+    headers = ["left out", "variant", "teacher", "rival", "p", "seeds"]
+    assert cells_of(lines[0]) == headers
+    rows = {cells_of(line)[0]: cells_of(line)[1:] for line in lines[2:]}
+    own, others = [0.9, 0.8, 0.7, 0.75], [0.5, 0.6, 0.3, 0.35]
+    p = f"{measures.p_value(own, others):.2g}"
+    interval = evaluation.interval
+    assert rows == {
+        "digits": [
+            *("less", interval([0.65, 0.8]), interval([0.6, 0.7])),
+            *(f"{measures.p_value([0.65, 0.8], [0.6, 0.7]):.2g}", "1"),
+        ],
+        # Also left out by "less"; the first variant without a kind tells of it.
+        "residual": ["all", interval(own), interval(others), p, "2"],
+    }
+    assert list(rows) == ["digits", "residual"]
+
+
+def test_kinds_without_a_rival_have_no_row():
+    comparison = Comparison(
+        "test",
+        {"all": {}, "all, real": {}},
+        against={"all": "all, real"},
+        by_kind=True,
+    )
+    for records in ([], [kind_record("all", 0, residual=[0.9, 0.8])]):
+        lines = comparisons.format_table(comparison, records).splitlines()
+        assert lines[2:] == []
+
+
+def test_a_variant_is_compared_with_its_rival_on_unseen_architectures():
+    comparison = Comparison("test", {"gtn": {}, "real": {}}, against={"gtn": "real"})
+    records = [
+        kind_record("gtn", 0, residual=[0.9, 0.8], digits=[0.7, 0.95]),
+        kind_record("gtn", 1, residual=[0.1, 0.1], digits=[0.1, 0.1]),
+        kind_record("real", 0, residual=[0.5, 0.6], digits=[0.65, 0.7]),
+        kind_record("real", 1, diverged=True),
+    ]
+    headers, _, gtn, real = map(
+        cells_of, comparisons.format_table(comparison, records).splitlines()
+    )
+    p = measures.p_value([0.9, 0.8, 0.7, 0.95], [0.5, 0.6, 0.65, 0.7])
+    assert gtn[headers.index("p")] == f"{p:.2g}"
+    assert real[headers.index("p")] == ""
+
+
+@pytest.mark.parametrize(
+    "comparison, leave_out, expected",
+    [
+        (Comparison("test", {"only": {}}, unseen=("shallow",)), "mnist", ["shallow"]),
+        (Comparison("test", {"only": {}}), "mnist,shallow", ["mnist", "shallow"]),
+        (Comparison("test", {"only": {}}), "", ["fully_connected"]),
+    ],
+)
+def test_architectures_that_are_unseen(
+    tmp_path, monkeypatch, comparison, leave_out, expected
+):
+    """The comparison's, or those left out, or other widths of the family seen."""
+    measured = {}
+
+    def accuracies(problem, specs, split, num_learners, seed):
+        measured.update(specs)
+        return {family: [0.5, 0.25] for family in specs}
+
+    monkeypatch.setattr(comparisons.kinds, "accuracies", accuracies)
+    config = dataclasses.replace(
+        CONFIG,
+        teacher="distillation",
+        learner="fully_connected:4",
+        leave_out=leave_out,
+        num_outer_steps=1,
+    )
+    comparisons.run(comparison, config, tmp_path, num_seeds=1)
+    assert list(measured) == expected
+    for family, specs in measured.items():
+        assert {spec.family for spec in specs} == {family} and len(set(specs)) > 1
+        assert all(spec.widths != (4,) for spec in specs)
+    (record,) = records(tmp_path)
+    assert record["kinds"] == {family: [0.5, 0.25] for family in expected}
+    assert record["held_out"] == [0.5, 0.25] * len(expected)

@@ -33,6 +33,7 @@ RANGES = {
     "num_inner_steps": (1, 100_000),
     "inner_batch_size": (1, 100_000),
     "inner_learning_rate": (1e-8, 100),
+    "inner_decay": (1e-6, 1),
     "inner_momentum": (0, 0.9999),
     "outer_batch_size": (1, 1_000_000),
     "intermediate_loss_every": (0, 100_000),
@@ -85,6 +86,7 @@ OTHER = {
     "inner_optimizer": "adam",
     "inner_loss": "mean_squared_error",
     "inner_learning_rate": 0.1 + 0.2,
+    "inner_decay": 0.7,
     "inner_momentum": 1 / 3,
     "inner_hyperparameters": "shared",
     "outer_batch_size": 256,
@@ -148,9 +150,10 @@ def test_every_field_is_checked():
 def test_choices(name):
     expected = f"--{name}=some is unknown: give one of {CHOICES[name]}"
     assert message(**{name: "some"}) == expected
-    teacher = {"teacher": "gtn"}  # goes with each value of the other fields
+    # What goes with each value of the other fields.
+    others = {"teacher": "gtn", "warm_start_steps": 0}
     for value in CHOICES[name].split(", "):
-        assert getattr(TrainingConfig(**teacher | {name: value}), name) == value
+        assert getattr(TrainingConfig(**others | {name: value}), name) == value
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -215,8 +218,8 @@ def test_contradictions(values, expected):
         {"segment_length": 10},
         {"segment_length": 2, "recompute": "auto"},
         {"segment_length": 1, "recompute": "never"},
-        {"curriculum": "none", "teacher": "real"},
-        {"curriculum": "none", "teacher": "gtn"},
+        {"curriculum": "none", "teacher": "real", "warm_start_steps": 0},
+        {"curriculum": "none", "teacher": "gtn", "warm_start_steps": 0},
         {"curriculum": "shuffled_batch", "teacher": "distillation"},
     ],
 )
@@ -260,7 +263,8 @@ def test_what_cannot_be_varied(vary, unknown):
 
 
 def test_families_that_are_left_out():
-    assert TrainingConfig().left_out == ()
+    assert TrainingConfig().left_out == ("cifar10", "depthwise", "transformer")
+    assert TrainingConfig(leave_out="").left_out == ()
     assert TrainingConfig(leave_out="mnist").left_out == ("mnist",)
     both = TrainingConfig(leave_out="transformer,mnist")
     assert both.left_out == ("transformer", "mnist")
@@ -394,6 +398,8 @@ PAPER_BOTH = {
     "inner_learning_rate": 0.02,
     "inner_momentum": 0.5,
     "inner_hyperparameters": "shared",
+    "inner_decay": 1,
+    "warm_start_steps": 0,
     "intermediate_loss_every": 0,
     "outer_decay": 1,
     "outer_beta_1": 0.9,

@@ -1,5 +1,6 @@
 """Few-step accuracy of fresh learners, and its interval."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,8 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import evaluation, learners
+from gtn_tf import evaluation, learners, rate_scale
+from gtn_tf.compiled_learner import CompiledLearner
 from gtn_tf.data_files import Split
 from gtn_tf.evaluation import Evaluator, summarize
 
@@ -175,6 +177,81 @@ def test_a_good_teacher_gives_a_high_accuracy(case, evaluator):
     wrong = evaluator.accuracies(Split(images, (labels + 1) % 3), 8, seed=0)
     pixels.assign(original)
     assert np.mean(right) > 0.7 > 0.3 > np.mean(wrong)
+
+
+def scaled_problem(problem, scale):
+    """The same teacher, its learning rates multiplied."""
+    hyperparameters = problem.hyperparameters.resized(NUM_STEPS)
+    hyperparameters.variables[0].assign_add([np.log(scale)] * NUM_STEPS)
+    return dataclasses.replace(problem, hyperparameters=hyperparameters)
+
+
+def test_a_scale_of_rates_is_chosen_for_each_architecture(case, monkeypatch):
+    """With its first learner; the others of its kind take the same."""
+    tried, scales = [], [0.25, 2.0]
+
+    def choose(trial):
+        tried.append((trial(1.0), trial(0.5)))
+        return scales[len(tried) - 1]
+
+    monkeypatch.setattr(rate_scale, "choose", choose)
+    fitted = Evaluator(case.problem, SPECS, fits_rates=True)
+    states = {index: fitted.train(index, 6)[1] for index in (2, 1, 0, 3)}
+    assert len(tried) == 2
+    assert all(np.isfinite(losses).all() for losses in tried)
+    assert all(one != other for one, other in tried)
+    for index, state in states.items():
+        problem = scaled_problem(case.problem, scales[index % 2])
+        expected = Evaluator(problem, SPECS).train(index, 6)[1]
+        np.testing.assert_allclose(state.params, expected.params, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            state.batch_stats, expected.batch_stats, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_trials_are_whole_trainings_and_tell_the_late_loss(case, monkeypatch):
+    """The loss of the last third of the batches, each before its step."""
+    tried = {}
+
+    def choose(trial):
+        tried.update({scale: trial(scale) for scale in (1.0, 0.5)})
+        return 1.0
+
+    monkeypatch.setattr(rate_scale, "choose", choose)
+    evaluator = Evaluator(case.problem, SPECS[:1], fits_rates=True)
+    evaluator.train(0, 3)
+    seed = tf.random.experimental.stateless_fold_in([3, 0], 1)
+    for scale, loss in tried.items():
+        problem = scaled_problem(case.problem, scale)
+        compiled = CompiledLearner(problem, learners.build_model(SPECS[0]))
+        state, plan = compiled.begin(seed)
+        for step in range(NUM_STEPS - 1):
+            state = compiled.step(state, plan, tf.constant(step))
+        x, targets = problem.teacher.batch(NUM_STEPS - 1, tf.constant([0, 0]))
+        logits, _ = compiled.learner.apply(
+            state.params, state.batch_stats, x, training=True
+        )
+        expected = float(problem.inner_loss(targets, logits))
+        assert loss == pytest.approx(expected, rel=1e-4)
+    assert tried[1.0] != pytest.approx(tried[0.5], rel=1e-3)
+
+
+def test_too_large_rates_are_fitted(case):
+    problem = scaled_problem(case.problem, 1000.0)
+    fitted, unfitted = (Evaluator(problem, SPECS, fits_rates=f) for f in (True, False))
+    largest = [
+        [float(np.abs(e.train(index, 0)[1].params).max()) for index in range(2)]
+        for e in (fitted, unfitted)
+    ]
+    assert all(own < other / 2 for own, other in zip(*largest, strict=True))
+
+
+@pytest.mark.parametrize(
+    "values, text",
+    [([0.5, 0.5], "50.00 % (50.00 to 50.00)"), ([0.0, 1.0], "50.00 % (")],
+)
+def test_interval_as_text(values, text):
+    assert evaluation.interval(values).startswith(text)
 
 
 VALUES = [0.91, 0.93, 0.9, 0.95, 0.94, 0.92, 0.935]

@@ -9,12 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from gtn_tf import data, experiment, training, workdirs
+from gtn_tf import assembly, data, experiment, training, workdirs
 from gtn_tf.checkpoints import Checkpoints
 from gtn_tf.config import TrainingConfig
 
 SMALL = TrainingConfig(
     learner="digits:4-5-6",
+    leave_out="",
+    inner_optimizer="sgd",
+    warm_start_steps=0,
     num_inner_steps=2,
     inner_batch_size=10,
     outer_batch_size=12,
@@ -159,6 +162,15 @@ def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     assert len(rows(tmp_path)) == 4  # and no checkpoint: all is done again
     training.meta_train(config, digits, tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
+
+
+def test_learning_rates_begin_as_the_flags_say(digits):
+    config = dataclasses.replace(
+        SMALL, num_inner_steps=3, inner_learning_rate=0.4, inner_decay=0.5
+    )
+    values = assembly.build_problem(config, digits).hyperparameters.values()
+    np.testing.assert_allclose(values["learning_rate"], [0.4, 0.3, 0.2], rtol=1e-5)
+    np.testing.assert_allclose(values["momentum"], [0.5] * 3, rtol=1e-5)
 
 
 class Forbidden:

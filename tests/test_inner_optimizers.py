@@ -101,6 +101,25 @@ def test_hyperparameters_start_at_their_initial_values(per_step, size):
         assert values[name].dtype == tf.float64
 
 
+@pytest.mark.parametrize("decay", [1, 0.3, 1e-6])
+def test_learning_rates_begin_on_a_line(decay):
+    """In the first step the initial rate, in the last a fraction of it."""
+    hyperparameters = InnerHyperparameters(
+        INITIAL, NUM_STEPS, True, "float64", decay=decay
+    )
+    values = hyperparameters.values()
+    expected = 0.02 * (1 + (decay - 1) * np.arange(NUM_STEPS) / (NUM_STEPS - 1))
+    np.testing.assert_allclose(values["learning_rate"], expected, rtol=1e-9)
+    for name in ("momentum", "beta_2"):
+        np.testing.assert_allclose(values[name], [INITIAL[name]] * NUM_STEPS, 1e-12)
+
+
+@pytest.mark.parametrize("per_step, num_steps", [(False, NUM_STEPS), (True, 1)])
+def test_one_learning_rate_does_not_decay(per_step, num_steps):
+    values = InnerHyperparameters(INITIAL, num_steps, per_step, decay=0.3).values()
+    np.testing.assert_allclose(values["learning_rate"], [0.02] * num_steps, 1e-6)
+
+
 def test_hyperparameters_are_float32_by_default():
     hyperparameters = InnerHyperparameters(INITIAL, NUM_STEPS, True)
     assert {v.dtype for v in hyperparameters.variables} == {tf.float32}

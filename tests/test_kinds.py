@@ -150,7 +150,8 @@ def test_learners_of_a_kind_take_its_architectures_in_turn(digits, monkeypatch):
     asked = []
 
     class Recorded:
-        def __init__(self, problem, specs):
+        def __init__(self, problem, specs, fits_rates):
+            assert fits_rates
             self.problem, self.specs = problem, specs
 
         def accuracies(self, split, num_learners, seed):

@@ -4,7 +4,7 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import held_out, learners, measures
+from gtn_tf import held_out, learners, measures, stock_models
 from gtn_tf.data_files import Split
 from gtn_tf.evaluation import Evaluator
 
@@ -16,7 +16,7 @@ SPLIT = Split(
     problems.random_labels([23], 9).numpy(),
 )
 T = 3
-HELD_OUT = ("twice as wide", "batch norm with moving averages")
+HELD_OUT = ("twice as wide", "without weight norm")
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,13 @@ def test_the_last_inner_step_is_the_accuracy_of_the_trained(setting, source):
     expected = evaluator.accuracies(SPLIT, 3, 7)
     assert values(found, source, str(T)) == pytest.approx(expected)
     assert len(found) == 2 * T * 3
+
+
+@pytest.mark.parametrize("source", ["gtn", "real"])
+def test_architectures_are_measured_with_rates_that_fit(setting, source):
+    evaluator = Evaluator(setting.sources[source], [SPEC], fits_rates=True)
     trained = values(rows(setting, "architectures"), source, "trained with")
-    assert trained == pytest.approx(expected)
+    assert trained == pytest.approx(evaluator.accuracies(SPLIT, 3, 7))
 
 
 def test_every_architecture_is_measured_with_every_source(setting):
@@ -65,6 +70,17 @@ def test_every_architecture_is_measured_with_every_source(setting):
     assert conditions == ["trained with", *HELD_OUT] and len(found) == 3 * 2 * 3
     assert all(0 <= row.accuracy <= 1 for row in found)
     assert len({row.accuracy for row in found}) > 3
+
+
+def test_stock_models_are_measured_with_every_source(setting, monkeypatch):
+    names = ("one convolution (the README's)", "multilayer perceptron")
+    few = {name: stock_models.STOCK_MODELS[name] for name in names}
+    monkeypatch.setattr(measures, "STOCK_MODELS", few)
+    found = rows(setting, "stock_models")
+    conditions = list(dict.fromkeys(row.condition for row in found))
+    assert conditions == list(names) and len(found) == 2 * 2 * 3
+    assert all(0 <= row.accuracy <= 1 for row in found)
+    assert found == rows(setting, "stock_models")  # fresh weights are of the seed
 
 
 def test_an_ensemble_is_the_mean_of_probabilities(setting):

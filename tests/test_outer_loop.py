@@ -182,6 +182,21 @@ def test_gradient_is_clipped_by_its_global_norm(plain_step, fraction):
     assert float(clipped.meta_loss) == pytest.approx(float(result.meta_loss))
 
 
+@pytest.mark.parametrize(
+    "fraction, trust", [(0.011, 1), (0.009, 0.9), (3e-3, 0.3), (1e-3, 0.1)]
+)
+def test_a_gradient_far_above_the_clip_norm_counts_less(plain_step, fraction, trust):
+    """Where it is more than 100 times as large, in proportion."""
+    result, moved = movement(plain_step)
+    norm = float(result.gradient_norm)
+    clipped, clipped_moved = movement(build_step(clip_norm=fraction * norm))
+    for value, reference in zip(clipped_moved, moved, strict=True):
+        scaled = value / (fraction * trust)  # variables round what is added to them
+        np.testing.assert_allclose(scaled, reference, atol=1e-6 / (fraction * trust))
+    assert norm_of(clipped_moved) == pytest.approx(fraction * trust * norm, rel=0.01)
+    assert float(clipped.gradient_norm) == pytest.approx(norm)
+
+
 def test_losses_are_means_and_a_zero_gradient_moves_nothing():
     sizes = []
 

@@ -17,7 +17,6 @@ from gtn_tf import (
     export,
     inner_loop,
     ready_teachers,
-    teaching,
 )
 from gtn_tf.data import Dataset
 from gtn_tf.data_files import Split
@@ -149,7 +148,7 @@ def test_teaching_is_the_inner_loop(tmp_path, options):
             problem.teacher.batch(step, tf.constant([0, 0])),
             tuple(values[name][step] for name in problem.optimizer.names),
         )
-    assert gtn_tf.load_teacher(tmp_path).teach(model) is model
+    assert gtn_tf.load_teacher(tmp_path).teach(model, rate_scale=1.0) is model
     taught = [np.array(v) for v in model.weights]
     learner.assign(state.params, state.batch_stats)
     for value, expected in zip(taught, model.weights, strict=True):
@@ -307,7 +306,7 @@ def test_what_is_half_precise_learns_nearly_the_same(teacher):
         )
         model(teacher.batch(0)[0])
         start = model.get_weights()
-        moved = teacher.teach(model).get_weights()
+        moved = teacher.teach(model, rate_scale=1.0).get_weights()
         changes = [m - s for m, s in zip(moved, start, strict=True)]
         taught[policy] = np.concatenate([change.ravel() for change in changes])
     exact = taught.pop("float32")
@@ -328,7 +327,7 @@ def test_small_gradients_do_not_vanish_in_half_precision(teacher):
             ]
         )
         model(teacher.batch(0)[0])
-        taught.append(teacher.teach(model).get_weights()[0])
+        taught.append(teacher.teach(model, rate_scale=1.0).get_weights()[0])
     assert 1e-8 < np.abs(taught[0]).max() < 1e-6
     np.testing.assert_allclose(
         taught[1], taught[0], atol=0.01 * np.abs(taught[0]).max()
@@ -353,7 +352,7 @@ def test_no_step_is_left_out_where_scaled_gradients_overflow(teacher):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(teacher, "hyperparameters", first)
             patch.setattr(teacher, "_kept", {0: teacher.batches()[:1]})
-            taught.append(teacher.teach(model).get_weights()[0])
+            taught.append(teacher.teach(model, rate_scale=1.0).get_weights()[0])
     assert np.abs(taught[0]).max() > 1
     np.testing.assert_allclose(taught[1], taught[0], rtol=0.01, atol=0.01)
 
@@ -539,11 +538,7 @@ NORMS = [
 
 
 @pytest.mark.parametrize("layer, options, factor", NORMS)
-@pytest.mark.parametrize("kept", ["last", "all"])
-def test_statistics_and_momentum_of_batch_norm(
-    teacher, monkeypatch, kept, layer, options, factor
-):
-    monkeypatch.setattr(teaching, "_BATCH_NORM_STATISTICS", kept)
+def test_statistics_and_momentum_of_batch_norm(teacher, layer, options, factor):
     norm = layer(momentum=0.9, **options)
     model = keras.Sequential(
         [
@@ -556,8 +551,7 @@ def test_statistics_and_momentum_of_batch_norm(
     )
     teacher.teach(model)
     shown = factor * np.stack([x for x, _ in teacher.batches()])
-    shown = shown[-1:] if kept == "last" else shown
-    means, variances = shown.mean((1, 2, 3)), shown.var((1, 2, 3))  # [T or 1, C]
+    means, variances = shown.mean((1, 2, 3)), shown.var((1, 2, 3))  # [T, C]
     np.testing.assert_allclose(norm.moving_mean, means.mean(0), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, variances.mean(0), rtol=3e-3)
     assert norm.momentum == 0.9
@@ -840,7 +834,7 @@ def test_fit_follows_the_learned_rates_as_teaching_does(tmp_path, options, eager
         model(teacher.batch(0)[0])
     models[1].set_weights(models[0].get_weights())
     start = weights_of(models[0])
-    taught = weights_of(teacher.teach(models[0]))
+    taught = weights_of(teacher.teach(models[0], rate_scale=1.0))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     models[1].compile("sgd", loss, run_eagerly=eager)
     own = models[1].optimizer
@@ -871,9 +865,7 @@ def test_fit_uses_the_order_of_its_seed(tmp_path):
             np.testing.assert_array_equal(x, expected)
 
 
-@pytest.mark.parametrize("kept", ["last", "all"])
-def test_fit_leaves_statistics_of_the_batches(teacher, monkeypatch, kept):
-    monkeypatch.setattr(teaching, "_BATCH_NORM_STATISTICS", kept)
+def test_fit_leaves_statistics_of_the_batches(teacher):
     norm = keras.layers.BatchNormalization(momentum=0.9)
     model = keras.Sequential(
         [keras.Input(SHAPE), norm, keras.layers.Flatten(), keras.layers.Dense(K)]
@@ -891,7 +883,6 @@ def test_fit_leaves_statistics_of_the_batches(teacher, monkeypatch, kept):
     )
     model.fit(**arguments, validation_data=teacher.dataset(), verbose=0)
     shown = np.stack([x for x, _ in teacher.batches()])
-    shown = shown[-1:] if kept == "last" else shown
     expected = shown.mean((1, 2, 3)).mean(0)
     for mean in means:
         np.testing.assert_allclose(mean, expected, atol=1e-5)
@@ -905,7 +896,7 @@ def test_fit_follows_the_rates_however_it_is_compiled(teacher, options):
     for model in models:
         model(teacher.batch(0)[0])
     models[1].set_weights(models[0].get_weights())
-    taught = weights_of(teacher.teach(models[0]))
+    taught = weights_of(teacher.teach(models[0], rate_scale=1.0))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     models[1].compile("sgd", loss, **options)
     models[1].fit(**teacher.fit_arguments(), verbose=0)
@@ -936,13 +927,106 @@ def test_fit_scales_the_loss_of_half_precision(teacher):
     model(teacher.batch(0)[0])
     other(teacher.batch(0)[0])
     other.set_weights(model.get_weights())
-    start, taught = weights_of(model), weights_of(teacher.teach(model))
+    start = weights_of(model)
+    taught = weights_of(teacher.teach(model, rate_scale=1.0))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     other.compile("sgd", loss)
     assert isinstance(other.optimizer, keras.optimizers.LossScaleOptimizer)
     other.fit(**teacher.fit_arguments(), verbose=0)
     assert np.abs(taught - start).max() > 0.1
     np.testing.assert_allclose(weights_of(other), taught, atol=0.02)
+
+
+def too_fast(teacher, patch, factor):
+    """One batch at every step, with rates of 0.1 times the factor."""
+    rates = {"learning_rate": np.full(T, 0.1 * factor), "momentum": np.zeros(T)}
+    patch.setattr(teacher, "hyperparameters", rates)
+    patch.setattr(teacher, "_kept", {0: [teacher.batch(0)] * T})
+
+
+def fresh_copies(teacher, build, number):
+    """Models with equal variables."""
+    keras.utils.set_random_seed(0)
+    models = [build() for _ in range(number)]
+    for model in models:
+        model(teacher.batch(0)[0])
+        for variable, value in zip(model.variables, models[0].variables, strict=True):
+            variable.assign(value)
+    return models
+
+
+def test_rates_that_are_too_large_are_scaled_down(teacher, monkeypatch):
+    too_fast(teacher, monkeypatch, 40)
+    x, targets = teacher.batch(0)
+    chosen, unscaled, right = fresh_copies(teacher, sequential, 3)
+
+    def loss(model):
+        logits = model(x)
+        return float(inner_loop.INNER_LOSSES["cross_entropy"](targets, logits))
+
+    scale = teacher.choose_rate_scale(chosen)
+    assert scale <= 1 / 4
+    teacher.teach(chosen)
+    teacher.teach(unscaled, rate_scale=1.0)
+    assert loss(chosen) < loss(unscaled) / 2
+    too_fast(teacher, monkeypatch, 40 * scale)
+    teacher.teach(right, rate_scale=1.0)
+    np.testing.assert_allclose(weights_of(chosen), weights_of(right), rtol=1e-4)
+
+
+def test_rates_that_are_too_small_are_scaled_up(teacher, monkeypatch):
+    too_fast(teacher, monkeypatch, 1 / 100)
+    (model,) = fresh_copies(teacher, sequential, 1)
+    assert teacher.choose_rate_scale(model) == 8
+
+
+@pytest.mark.parametrize("factor", [1, 40])
+@pytest.mark.parametrize("build", [sequential, functional])
+def test_teaching_begins_where_its_trials_began(teacher, monkeypatch, build, factor):
+    """Bit for bit: weights, statistics of batch norm, seeds of dropout."""
+    too_fast(teacher, monkeypatch, factor)
+    one, other = fresh_copies(teacher, build, 2)
+    start = weights_of(one)
+    teacher.teach(one)
+    teacher.teach(other, rate_scale=teacher.choose_rate_scale(other))
+    for value, expected in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert np.abs(weights_of(one) - start).max() > 0.01
+
+
+def test_choosing_a_scale_leaves_the_model_as_it_was(teacher):
+    (model,) = fresh_copies(teacher, norms_behind_layers, 1)
+    model.compile("adam", "categorical_crossentropy")
+    optimizer = model.optimizer
+    before = [np.array(variable) for variable in model.variables]
+    momenta = [layer.momentum for layer in model.layers if hasattr(layer, "momentum")]
+    assert any("seed" in variable.path for variable in model.variables)
+    assert teacher.choose_rate_scale(model) > 0
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value, variable.path)
+    assert momenta == [
+        layer.momentum for layer in model.layers if hasattr(layer, "momentum")
+    ]
+    assert model.optimizer is optimizer
+
+
+def test_a_scale_is_chosen_for_models_that_can_be_taught(teacher):
+    with pytest.raises(ValueError, match=r"has outputs of shape \(7, 10\)"):
+        teacher.choose_rate_scale(model_for(SHAPE, 10))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam"}, {"optimizer": "muon"}])
+def test_fit_scales_rates_as_teaching_does(tmp_path, options):
+    export_case(tmp_path, **options)
+    teacher = gtn_tf.load_teacher(tmp_path)
+    one, other, unscaled = fresh_copies(teacher, sequential, 3)
+    taught = weights_of(teacher.teach(one, rate_scale=0.5))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    other.compile("sgd", loss)
+    other.fit(**teacher.fit_arguments(rate_scale=0.5), verbose=0)
+    np.testing.assert_allclose(weights_of(other), taught, rtol=1e-3, atol=1e-5)
+    more = weights_of(teacher.teach(unscaled, rate_scale=1.0))
+    assert np.abs(more - taught).max() > 0.01
 
 
 @pytest.fixture

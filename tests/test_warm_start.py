@@ -12,6 +12,8 @@ from gtn_tf.config import TrainingConfig
 
 SMALL = TrainingConfig(
     learner="digits:4-5-6",
+    leave_out="",
+    inner_optimizer="sgd",
     num_inner_steps=3,
     inner_batch_size=20,
     generator_widths="32-16-8",
