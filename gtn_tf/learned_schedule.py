@@ -92,10 +92,12 @@ class LearnedSteps(keras.optimizers.Optimizer):
         """Moves one variable; `learning_rate`, Keras' own, is not read."""
         last = self._rates.shape[0] - 1
         step = tf.minimum(tf.cast(self.iterations.value, tf.int32), last)
-        own = self._slots[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)
+        own = self._slots[index]
         value, new_slots = update(
             INNER_OPTIMIZERS[self._rule],
-            variable,
+            # Keras' own, whose name tells a kernel from a bias; given is TensorFlow's.
+            self._trainable_variables[index],
             gradient,
             tuple(tf.convert_to_tensor(slot) for slot in own),
             tf.unstack(self._rates[step]),

@@ -91,7 +91,10 @@ COMPARISONS = {
             "every fifth loss": {"intermediate_loss_every": 5},
             "one learner": {"learner": "digits:64-128-128", "vary": "none"},
             "SGD": {"inner_optimizer": "sgd"},
-            "center-only batch norm": {"normalization": "center"},
+            "center-only batch norm": {
+                "normalization": "center",
+                "vary": "weight_norm,activation,initializer",
+            },
             "no decay": {"outer_decay": 1.0},
             "no clipping": {"clip_norm": 0.0},
             "tanh to 1": {"generator_output_scale": 1.0},

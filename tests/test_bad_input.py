@@ -106,6 +106,7 @@ BAD = [
     ("train", "--seed=one"),
     ("train", "--num_inner_steps=0"),
     ("train", "--inner_momentum=1"),
+    ("train", "--inner_decay=0"),
     ("train", "--outer_learning_rate=nan"),
     ("train", "--outer_learning_rate=-0.1"),
     ("train", "--clip_norm=inf"),

@@ -7,7 +7,15 @@ import pathlib
 import problems
 import pytest
 
-from gtn_tf import data, examination, held_out, measures, training, workdirs
+from gtn_tf import (
+    data,
+    examination,
+    held_out,
+    measures,
+    stock_models,
+    training,
+    workdirs,
+)
 from gtn_tf.examination import EvaluationConfig
 from gtn_tf.measures import Row
 
@@ -32,6 +40,8 @@ def test_everything_is_written(runs, capsys, monkeypatch):
     gtn, pixels = runs
     wide = held_out.HELD_OUT["twice as wide"]
     monkeypatch.setattr(held_out, "HELD_OUT", {"twice as wide": wide})
+    plain = stock_models.STOCK_MODELS["multilayer perceptron"]
+    monkeypatch.setattr(measures, "STOCK_MODELS", {"plain perceptron": plain})
     examination.run(
         EvaluationConfig(
             gtn, pixels, num_learners=2, num_ensemble=2, split="validation"
@@ -55,6 +65,7 @@ def test_everything_is_written(runs, capsys, monkeypatch):
         if (row.source, row.condition) == ("gtn", "twice as wide")
     ]
     assert len(measured) == 2
+    assert any(line.startswith("| plain perceptron |") for line in lines)
     assert f"{sum(measured) / 2:.2%} (" in wide and "p = " in wide
     (doubled,) = [line for line in lines if line.startswith("| 20 |")]
     cells = [cell.strip() for cell in doubled.split("|")[2:5]]

@@ -47,7 +47,12 @@ def rows(table):
 def cell(values):
     summary = evaluation.summarize(values, 0)
     assert summary["mean"] == pytest.approx(np.mean(values))
-    return f"{summary['mean']:.2%} ({summary['low']:.2%} to {summary['high']:.2%})"
+    mean, low, high = (100 * summary[key] for key in ("mean", "low", "high"))
+    return f"{mean:.2f} % ({low:.2f} to {high:.2f})"
+
+
+def percent(fraction):
+    return f"{100 * fraction:.2f} %"
 
 
 def p_text(values, others):
@@ -61,7 +66,7 @@ def test_a_row_for_each_kind_and_one_for_all_that_are_seen():
     assert table["kind of network"] == ["gtn", "real", "p (real)"]
     seen = [FOUND[s]["digits"] + FOUND[s]["residual"] for s in ("gtn", "real")]
     assert table["all seen kinds"] == [*map(cell, seen), p_text(*seen)]
-    assert table["all seen kinds"][0].startswith("72.50% (")
+    assert table["all seen kinds"][0].startswith("72.50 % (")
     for name, family in zip(names[1:], ("digits", "residual", "mnist"), strict=True):
         values = [FOUND[source][family] for source in ("gtn", "real")]
         assert table[name] == [*map(cell, values), p_text(*values)]
@@ -136,13 +141,13 @@ def test_results_have_the_numbers_of_the_table(tmp_path, capsys):
         assert own["low"] <= own["mean"] <= own["high"]
     title, table = capsys.readouterr().out.strip().split("\n", 1)
     assert "3 fresh learners of each kind" in title
-    means = {name: row[0].split()[0] for name, row in rows(table).items()}
+    means = {name: row[0].split(" (")[0] for name, row in rows(table).items()}
     assert means == {
         "kind of network": "distillation",
-        "all seen kinds": f"{accuracy['mean']:.2%}",
-        "digits": f"{by_kind['digits']['mean']:.2%}",
-        "fully_connected": f"{by_kind['fully_connected']['mean']:.2%}",
-        "shallow (unseen)": f"{by_kind['shallow']['mean']:.2%}",
+        "all seen kinds": percent(accuracy["mean"]),
+        "digits": percent(by_kind["digits"]["mean"]),
+        "fully_connected": percent(by_kind["fully_connected"]["mean"]),
+        "shallow (unseen)": percent(by_kind["shallow"]["mean"]),
     }
 
 

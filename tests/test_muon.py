@@ -11,7 +11,7 @@ from gtn_tf.stateless import Layout
 
 RATE = 0.1
 FACTORS = (0.5, 2.0, 3.0)  # of gains, biases and embeddings
-SIZES = {"bias": 0.05, "embedding": 1.0}  # whatever they begin as
+SIZES = {"bias": 0.05, "embedding": 0.5}  # whatever they begin as
 
 
 def random(*shape, seed=0):

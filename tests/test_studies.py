@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from gtn_tf import comparisons, studies, tuning
+from gtn_tf import comparisons, learners, studies, tuning
 from gtn_tf.config import TrainingConfig
+from gtn_tf.families import FAMILIES
 from gtn_tf.studies import StudyConfig
 
 
@@ -49,6 +50,41 @@ def test_every_variant_is_a_valid_run_of_its_own(name, calls):
     assert len(set(runs)) == len(runs)
     # Each variant of the study of kinds leaves others out than the default.
     assert (base in runs) == (name != "kinds")
+
+
+def test_a_variant_of_normalization_is_not_drawn_away():
+    variant = studies.COMPARISONS["recipe"].variants["center-only batch norm"]
+    config = dataclasses.replace(TrainingConfig(), **variant)
+    specs = learners.parse(
+        config.learner,
+        config.num_learners,
+        config.seed,
+        config.left_out,
+        config.varied,
+        image_shape=(8, 8, 1),
+        num_classes=10,
+        normalization=config.normalization,
+    )
+    fixed = [s for s in specs if "normalization" in dict(FAMILIES[s.family].fixed)]
+    assert len(fixed) < len(specs)
+    assert {s.normalization for s in specs if s not in fixed} == {"center"}
+
+
+def test_every_kind_is_left_out_once_of_a_study():
+    comparison = studies.COMPARISONS["left_out"]
+    left_out = {
+        name: dataclasses.replace(TrainingConfig(), **changes).left_out
+        for name, changes in comparison.variants.items()
+    }
+    default = TrainingConfig().left_out
+    assert left_out["default"] == default
+    others = [families for name, families in left_out.items() if "real" not in name]
+    assert {families[-1] for families in others[1:]} == {*FAMILIES} - {*default}
+    assert all(families[: len(default)] == default for families in others)
+    for name, rival in comparison.against.items():
+        assert left_out[rival] == left_out[name]
+        real = comparison.variants[rival]
+        assert real["teacher"] == "real" and real["warm_start_steps"] == 0
 
 
 def test_names_and_folders():

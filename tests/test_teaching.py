@@ -968,7 +968,7 @@ def test_rates_that_are_too_large_are_scaled_down(teacher, monkeypatch):
     assert scale <= 1 / 4
     teacher.teach(chosen)
     teacher.teach(unscaled, rate_scale=1.0)
-    assert loss(chosen) < loss(unscaled) / 2
+    assert loss(chosen) < 0.7 * loss(unscaled)
     too_fast(teacher, monkeypatch, 40 * scale)
     teacher.teach(right, rate_scale=1.0)
     np.testing.assert_allclose(weights_of(chosen), weights_of(right), rtol=1e-4)
@@ -1015,11 +1015,24 @@ def test_a_scale_is_chosen_for_models_that_can_be_taught(teacher):
         teacher.choose_rate_scale(model_for(SHAPE, 10))
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "adam"}, {"optimizer": "muon"}])
-def test_fit_scales_rates_as_teaching_does(tmp_path, options):
-    export_case(tmp_path, **options)
+def normed():
+    """Weights of three kinds: kernels, gains and biases."""
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 3),
+            keras.layers.LayerNormalization(),
+            keras.layers.LeakyReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(K),
+        ]
+    )
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam", "muon"])
+def test_fit_scales_rates_as_teaching_does(tmp_path, rule):
+    export_case(tmp_path, optimizer=rule)
     teacher = gtn_tf.load_teacher(tmp_path)
-    one, other, unscaled = fresh_copies(teacher, sequential, 3)
+    one, other, unscaled = fresh_copies(teacher, normed, 3)
     taught = weights_of(teacher.teach(one, rate_scale=0.5))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     other.compile("sgd", loss)
