@@ -124,10 +124,7 @@ class TrainingConfig(fields.Config):
         choices=("shared", "per_step"),
     )
     outer_batch_size: int = field(
-        64,
-        "real images in the meta-loss (Tables 2, 3: 128, 256)",
-        low=1,
-        high=1_000_000,
+        64, "real images in the meta-loss (Tables 2, 3: 128, 256)", low=1, high=10**6
     )
     intermediate_loss_every: int = field(
         1,
@@ -262,7 +259,6 @@ class TrainingConfig(fields.Config):
                 f"--generator_widths={self.generator_widths} is not three positive "
                 "integers joined by '-': give units-channels-filters, as in 1024-128-64"
             )
-
         self._check_learners()
 
     def _check_learners(self) -> None:
