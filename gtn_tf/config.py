@@ -189,7 +189,8 @@ class TrainingConfig(fields.Config):
     warm_start_steps: int = field(
         1500,
         "steps in which generator and latents first learn to draw real images; "
-        "distilled pixels begin as the images; 0: begin as noise (the paper)",
+        "distilled pixels begin as the images; 0: begin as noise (the paper), as "
+        "teachers that store no batches always do",
         low=0,
         high=10**6,
     )
@@ -247,12 +248,6 @@ class TrainingConfig(fields.Config):
             raise ValueError(
                 "--curriculum=none contradicts --teacher=distillation: pixels are "
                 "stored, not drawn; give all_shuffled, shuffled_batch or full"
-            )
-        if self.curriculum == "none" and self.warm_start_steps:
-            raise ValueError(
-                f"--warm_start_steps={self.warm_start_steps} contradicts "
-                "--curriculum=none: no latents are stored that could stand for real "
-                "images; drop it, or give all_shuffled, shuffled_batch or full"
             )
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise ValueError(

@@ -100,7 +100,6 @@ BAD = [
     ("train", "--learners_per_step=0"),
     ("train", "--teacher=real --curriculum=all_shuffled"),
     ("train", "--teacher=distillation --curriculum=none"),
-    ("train", "--curriculum=none --warm_start_steps=1"),
     ("train", "--curriculum=best"),
     ("train", "--seed=-1"),
     ("train", "--seed=one"),

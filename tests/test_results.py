@@ -1,6 +1,7 @@
 """RESULTS.md quotes the stored records of the studies that made it."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,22 @@ MEASURED = Path(__file__).parent / "measured"
 RESULTS = (MEASURED.parent.parent / "RESULTS.md").read_text()
 
 
+# Variants of a study that was made when the default run had one learner and SGD.
+EARLIER = {
+    "recipe": (
+        "defaults",
+        "shared rates",
+        "last loss only",
+        "every fifth loss",
+        "drawn learners",
+        "center-only batch norm",
+        "no decay",
+        "no clipping",
+        "tanh to 1",
+    )
+}
+
+
 @pytest.mark.parametrize(
     "name, study", [("mnist_curricula", "curricula"), ("digits_recipe", "recipe")]
 )
@@ -26,7 +43,9 @@ def test_the_table_is_that_of_the_records(name, study):
     records = sorted(
         (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
     )
-    assert {record["variant"] for record in records} == set(comparison.variants)
+    variants = EARLIER.get(study, comparison.variants)
+    assert {record["variant"] for record in records} == set(variants)
+    comparison = dataclasses.replace(comparison, variants=dict.fromkeys(variants, {}))
     assert comparisons.format_table(comparison, records) in RESULTS
 
 
