@@ -8,12 +8,14 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
 from tabulate import tabulate
 
 from gtn_tf import evaluation, measures
 from gtn_tf.config import TrainingConfig
 
 _CLEAR = 0.05  # of p-values
+_POOR = 0.8
 
 
 def card(folder: Path, config: TrainingConfig) -> str:
@@ -110,15 +112,22 @@ def _stock(rows: list[dict]) -> list[list[str]]:
 
 
 def _failures(rows: list[dict]) -> str:
-    """Models on which it is not clearly better than real data, in a sentence."""
-    failed = [
-        model
-        for model, sources in _by_model(rows).items()
-        if len(sources) > 1 and not _is_better(*list(sources.values())[:2])
+    """Models on which it is poor, or not clearly better than real data."""
+    found = _by_model(rows)
+    poor = [name for name, own in found.items() if np.mean([*own.values()][0]) < _POOR]
+    equal = [
+        name
+        for name, own in found.items()
+        if len(own) > 1 and not _is_better(*list(own.values())[:2])
     ]
-    if not failed:
-        return "None of these models is taught less well than by real data."
-    return f"Not clearly better than real data (p < {_CLEAR}): {', '.join(failed)}."
+    sentences = []
+    if poor:
+        sentences.append(f"Less than {_POOR:.0%} right: {', '.join(poor)}.")
+    if equal:
+        sentences.append(
+            f"Not clearly better than real data (p < {_CLEAR}): {', '.join(equal)}."
+        )
+    return " ".join(sentences) or "None of these models is taught badly."
 
 
 def _is_better(own: list[float], real: list[float]) -> bool:

@@ -60,7 +60,8 @@ def test_a_card_quotes_what_was_measured(run):
 def test_a_card_says_what_the_teacher_fails_at(run):
     text = cards.card(run, CONFIG)
     failures = text.split("## What it fails at")[1].split("##")[0]
-    assert "bad" in failures and "good" not in failures
+    assert "Less than 80% right: bad." in failures
+    assert "Not clearly better than real data (p < 0.05): bad." in failures
 
 
 @pytest.mark.parametrize(
