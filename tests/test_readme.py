@@ -1,13 +1,10 @@
 """What the README tells readers to type."""
 
-import dataclasses
 import pathlib
 import re
 import textwrap
 
-import problems
-
-from gtn_tf import experiment
+import keras
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,17 +16,12 @@ def blocks():
     return [textwrap.dedent(block).strip("\n") for block in found]
 
 
-def test_the_ten_lines_teach_a_model(tmp_path, capsys):
+def test_the_ten_lines_teach_a_model(capsys):
     (program,) = [block for block in blocks() if "load_teacher" in block]
     assert len([line for line in program.splitlines() if line]) <= 10
-    run = dataclasses.replace(
-        problems.SMALL_RUN, workdir=str(tmp_path), compare_with_real=False
-    )
-    experiment.run(run)
-    capsys.readouterr()
-    exec(program.replace("FOLDER", str(tmp_path)), {})  # as a reader would
-    loss, accuracy = re.findall(r"[\d.]+", capsys.readouterr().out.splitlines()[-1])
-    assert float(loss) > 0 and 0 <= float(accuracy) <= 1
+    keras.utils.set_random_seed(1)
+    exec(program, {})  # as a reader would
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 0.9
 
 
 def test_files_that_the_readme_names_exist():

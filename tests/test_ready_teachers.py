@@ -12,6 +12,7 @@ from gtn_tf.stock_models import STOCK_MODELS
 # Fewest share of 1,000 validation images that a taught model must get right.
 BOUNDS = {
     "digits": {"residual": 0.88, "depthwise separable": 0.8, "vision transformer": 0.4},
+    "mnist": {"residual": 0.9, "depthwise separable": 0.85, "vision transformer": 0.5},
 }
 
 
@@ -52,7 +53,9 @@ def test_a_stock_model_is_taught(name, model):
     dataset = load(name)
     teacher = gtn_tf.load_teacher(name)
     network = STOCK_MODELS[model](dataset.image_shape, dataset.num_classes)
-    teacher.teach(initial_weights.initialize(network, 0))
+    initial_weights.initialize(network, 0)
+    # On MNIST the trials of other rates would take minutes.
+    teacher.teach(network, rate_scale=None if name == "digits" else 1.0)
     split = dataset.validation
     accuracy = teacher.evaluate(network, split.images[:1000], split.labels[:1000])
     assert accuracy > BOUNDS[name][model]
