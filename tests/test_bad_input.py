@@ -93,7 +93,6 @@ BAD = [
     ("train", "--learner=vgg"),
     ("train", "--learner=any:4-4-4"),
     ("train", "--learner=residual:4"),
-    ("train", "--learner=mnist --leave_out=mnist"),
     ("train", "--leave_out=vgg"),
     ("train", f"--leave_out={','.join(FAMILIES)}"),
     ("train", "--vary=depth"),
