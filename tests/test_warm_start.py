@@ -22,6 +22,7 @@ SMALL = TrainingConfig(
     num_outer_steps=2,
     validate_every=2,
     warm_start_steps=30,
+    outer_learning_rate=0.01,
 )
 NUM_BATCHES, BATCH_SIZE = 3, 20
 
