@@ -1,8 +1,8 @@
 """The moving statistics of Keras' batch norm, where few steps have been taken.
 
-A moving average of momentum 0.99 would hardly have moved in a teacher's T steps. In
-its place are the last batch's statistics, as a teacher's own learners have them
-(A.1), or the mean over all batches.
+A moving average of momentum 0.99 would hardly have moved in a teacher's T steps. The
+last batch's statistics stand in its place between steps, and in the end the mean over
+all batches.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
 def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
     """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
 
-    Moves the model's weights (Equation 1); not if the gradient of the scaled loss
+    Moves the model's weights; not if the gradient of the scaled loss
     overflows.
     """
 

@@ -100,8 +100,9 @@ def _directions(tensors, layout: stateless.Layout) -> list[tf.Tensor]:
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """The most square matrix that a tensor is, axes in order.
 
-    A convolution's is [h * w * C, filters], a depthwise one's [h * w, C], and those of
-    attention have the heads on the side of the layer that they belong to.
+    A convolution's is [h * w * C, filters] but for very few filters, a depthwise one's
+    [h * w, C], and those of attention have the heads on the side of the layer that they
+    belong to.
     """
     splits = [
         (math.prod(shape[:axis]), math.prod(shape[axis:])) for axis in range(len(shape))
@@ -113,8 +114,8 @@ def _orthogonalized(matrices: tf.Tensor) -> tf.Tensor:
     """[G, rows, columns] with singular values made alike, of mean square one.
 
     The iteration X = (a + b X X' + c (X X')^2) X only changes X by factors that are
-    polynomials of its first X X', so that they are gathered on the shorter side, at a
-    third of the time for the long matrices of convolutions.
+    polynomials of its first X X', so that they are gathered on the shorter side, with
+    fewer multiplications for the long matrices of convolutions.
     """
     rows, columns = matrices.shape[1:]
     x = matrices / _norms(matrices)
