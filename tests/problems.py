@@ -14,17 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf import (
-    generators,
-    inner_loop,
-    inner_optimizers,
-    layers,
-    learners,
-    meta_gradients,
-    stateless,
-    teachers,
-)
-from gtn_tf.config import TrainingConfig
+from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients
+from gtn_tf.networks import generators, layers, learners, stateless
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.teachers import base
 
 NUM_STEPS = 5
 BATCH_SIZE = 7  # not a multiple of the classes: labels differ from step to step
@@ -167,9 +160,9 @@ def build_learner(spec: CaseSpec) -> stateless.StatelessModel:
     return stateless.StatelessModel(learners.build_model(learner_spec))
 
 
-def build_teacher(spec: CaseSpec) -> teachers.Teacher:
+def build_teacher(spec: CaseSpec) -> base.Teacher:
     dtype = learners.layer_dtypes(spec.precision)[1]
-    teacher_spec = teachers.TeacherSpec(
+    teacher_spec = base.TeacherSpec(
         spec.num_steps,
         BATCH_SIZE,
         spec.image_shape,
@@ -188,10 +181,10 @@ def build_teacher(spec: CaseSpec) -> teachers.Teacher:
             precision=spec.precision,
         )
         generator = generators.build_generator(generator_spec, seed=0)
-        return teachers.GTN(teacher_spec, generator, seed=1)
+        return base.GTN(teacher_spec, generator, seed=1)
     if spec.teacher == "distillation":
-        return teachers.Distillation(teacher_spec, seed=1)
-    return teachers.Real(teacher_spec, draw, functools.partial(normalise, dtype=dtype))
+        return base.Distillation(teacher_spec, seed=1)
+    return base.Real(teacher_spec, draw, functools.partial(normalise, dtype=dtype))
 
 
 def build_case(**options) -> Case:

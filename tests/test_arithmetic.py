@@ -6,8 +6,11 @@ import keras
 import pytest
 from problems import SMALL_RUN
 
-from gtn_tf import arithmetic, assembly, data, layers, learners, upsampling
-from gtn_tf.meta_gradients import Differentiation
+from gtn_tf.data import loaders
+from gtn_tf.meta import arithmetic
+from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.networks import layers, learners, upsampling
+from gtn_tf.runs import builders
 
 KEPT = Differentiation(recompute=False)
 # digits:4-4-4 on 8x8 images: two convolutions with strides of 2, two dense layers.
@@ -18,9 +21,9 @@ GENERATOR = 2 * (14 * 8 + 8 * 16 + 9 * 4 * 4 * 16 + 9 * 4 * 1 * 64)
 
 def build(**changes):
     config = dataclasses.replace(SMALL_RUN, **changes)
-    dataset = data.load("digits", None, 0)
-    (spec,) = assembly.build_learner_specs(config, dataset)
-    return assembly.build_problem(config, dataset), learners.build_model(spec)
+    dataset = loaders.load("digits", None, 0)
+    (spec,) = builders.build_learner_specs(config, dataset)
+    return builders.build_problem(config, dataset), learners.build_model(spec)
 
 
 def test_forward_pass():

@@ -9,26 +9,19 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf import (
-    benchmark,
-    command_line,
-    examination,
-    experiment,
-    publication,
-    studies,
-)
-from gtn_tf.config import TrainingConfig
-from gtn_tf.families import FAMILIES
-from nas import report, search
-from nas.report import ReportConfig
-from nas.search_config import SearchConfig
+from gtn_tf.commands import benchmark, command_line, evaluate, export, study, train
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.runs.config import TrainingConfig
+from nas.commands import report, search
+from nas.commands.report import ReportConfig
+from nas.search.config import SearchConfig
 
 PROGRAMS = {
-    "train": (TrainingConfig, experiment.run, None),
-    "evaluate": (examination.EvaluationConfig, examination.run, None),
-    "export": (publication.ExportConfig, publication.run, None),
+    "train": (TrainingConfig, train.run, None),
+    "evaluate": (evaluate.EvaluationConfig, evaluate.run, None),
+    "export": (export.ExportConfig, export.run, None),
     "benchmark": (benchmark.BenchmarkConfig, benchmark.run, None),
-    "study": (studies.StudyConfig, studies.run, None),
+    "study": (study.StudyConfig, study.run, None),
     "search": (SearchConfig, search.run, None),
     "report": (ReportConfig, report.run, "folders"),
 }

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import batches
-from gtn_tf.data_files import Split
+from gtn_tf.data import batches
+from gtn_tf.data.original_files import Split
 
 NUM_IMAGES = 7
 SEED = tf.constant([3, 4])

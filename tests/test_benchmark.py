@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from problems import SMALL_RUN
 
-from gtn_tf import benchmark
-from gtn_tf.benchmark import BenchmarkConfig, Part
+from gtn_tf.commands import benchmark
+from gtn_tf.commands.benchmark import BenchmarkConfig, Part
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from gtn_tf import cards, measures
-from gtn_tf.config import TrainingConfig
+from gtn_tf.evaluation import measures
+from gtn_tf.export import cards
+from gtn_tf.runs.config import TrainingConfig
 
 CONFIG = TrainingConfig(dataset="digits", num_inner_steps=7, leave_out="residual")
 

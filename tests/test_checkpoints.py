@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from gtn_tf import checkpoints
-from gtn_tf.checkpoints import Checkpoints
-from gtn_tf.outer_loop import Progress
+from gtn_tf.meta.outer_loop import Progress
+from gtn_tf.runs import checkpoints
+from gtn_tf.runs.checkpoints import Checkpoints
 
 ARRAYS = {
     "weights": np.random.default_rng(0).normal(size=(3, 4)).astype("float32"),

@@ -8,8 +8,8 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf import command_line
-from gtn_tf.config import TrainingConfig
+from gtn_tf.commands import command_line
+from gtn_tf.runs.config import TrainingConfig
 
 
 @pytest.fixture(autouse=True)

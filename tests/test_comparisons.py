@@ -8,9 +8,11 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import comparisons, evaluation, measures, training
-from gtn_tf.comparisons import Comparison
-from gtn_tf.locks import locked
+from gtn_tf.evaluation import few_step, measures
+from gtn_tf.runs import meta_training
+from gtn_tf.runs.locks import locked
+from gtn_tf.studies import comparisons
+from gtn_tf.studies.comparisons import Comparison
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, validate_every=1)
 COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})
@@ -53,7 +55,7 @@ def test_records_hold_what_was_measured(finished):
 
 def test_a_finished_comparison_is_read_not_run(finished, monkeypatch):
     folder, table = finished
-    monkeypatch.setattr(training, "meta_train", None)
+    monkeypatch.setattr(meta_training, "meta_train", None)
     assert comparisons.run(COMPARISON, CONFIG, folder, num_seeds=2) == table
 
 
@@ -68,13 +70,13 @@ def test_a_run_with_another_budget_goes_on(finished, monkeypatch):
 def test_the_split_is_the_comparisons_own(tmp_path, monkeypatch):
     """What chooses a variant never reads the test split."""
     splits = []
-    curve = evaluation.Evaluator.curve
+    curve = few_step.Evaluator.curve
 
     def spy(self, split, index, seed):
         splits.append(len(split.labels))
         return curve(self, split, index, seed)
 
-    monkeypatch.setattr(evaluation.Evaluator, "curve", spy)
+    monkeypatch.setattr(few_step.Evaluator, "curve", spy)
     comparison = Comparison("validation", {"only": {}})
     comparisons.run(comparison, CONFIG, tmp_path, num_seeds=1)
     assert splits == [200, 200]  # digits: 200 for validation, 300 for test
@@ -84,7 +86,7 @@ def test_divergence_is_counted(tmp_path, monkeypatch):
     def diverge(*_):
         raise ArithmeticError("training diverged")
 
-    monkeypatch.setattr(training, "meta_train", diverge)
+    monkeypatch.setattr(meta_training, "meta_train", diverge)
     table = comparisons.run(COMPARISON, CONFIG, tmp_path, num_seeds=2)
     assert table.splitlines()[2] == "| gtn |  |  |  | 2 | 2 |  |  |"
 
@@ -168,7 +170,7 @@ def test_kinds_that_were_left_out_are_paired_by_seed_and_learner():
     rows = {cells_of(line)[0]: cells_of(line)[1:] for line in lines[2:]}
     own, others = [0.9, 0.8, 0.7, 0.75], [0.5, 0.6, 0.3, 0.35]
     p = f"{measures.p_value(own, others):.2g}"
-    interval = evaluation.interval
+    interval = few_step.interval
     assert rows == {
         "digits": [
             *("less", interval([0.65, 0.8]), interval([0.6, 0.7])),

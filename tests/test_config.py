@@ -9,8 +9,9 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf import command_line, learners
-from gtn_tf.config import TrainingConfig
+from gtn_tf.commands import command_line
+from gtn_tf.networks import learners
+from gtn_tf.runs.config import TrainingConfig
 
 FLAGFILES = pathlib.Path(__file__).resolve().parent.parent / "bin" / "flagfiles"
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas import correlation, search_space
-from nas.correlation import Judged
-from nas.journal import Entry
+from nas.reporting import correlation
+from nas.reporting.correlation import Judged
+from nas.search.journal import Entry
+from nas.spaces import nao
 
 
 def judged(scores, seconds=1.0):
@@ -52,7 +53,7 @@ def test_a_proxy_that_cannot_tell_is_not_a_number():
 
 
 def test_seeds_of_an_architecture_are_averaged():
-    texts = [str(search_space.sample(2, seed)) for seed in range(2)]
+    texts = [str(nao.sample(2, seed)) for seed in range(2)]
     entries = [
         Entry(texts[0], 0.2, 3.0, False, 10, 0),
         Entry(texts[0], 0.6, 5.0, False, 10, 1),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import curricula
+from gtn_tf.teachers import curricula
 
 NUM_STEPS, BATCH_SIZE = 7, 6
 NUM_ITEMS = NUM_STEPS * BATCH_SIZE

@@ -9,7 +9,7 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
-from gtn_tf import data
+from gtn_tf.data import loaders
 
 SPLITS = ("train", "validation", "test")
 
@@ -30,7 +30,7 @@ ORIGINALS = {
 }
 
 
-def numbers_of(split: data.Split) -> list[int]:
+def numbers_of(split: loaders.Split) -> list[int]:
     """The numbers that the synthetic images carry, checked against their labels."""
     assert split.images.dtype == np.uint8
     first_row = split.images[:, 0, :, 0].astype(int)  # [N, W]
@@ -40,7 +40,7 @@ def numbers_of(split: data.Split) -> list[int]:
 
 
 def parts_of(name, data_dir, seed):
-    dataset = data.load(name, str(data_dir), seed)
+    dataset = loaders.load(name, str(data_dir), seed)
     return {part: numbers_of(getattr(dataset, part)) for part in SPLITS}
 
 
@@ -64,7 +64,7 @@ def test_digits_are_all_there_and_split_by_seed():
     expected = sklearn.datasets.load_digits()
     kept = {}
     for seed in (0, 1):
-        dataset = data.load("digits", None, seed)
+        dataset = loaders.load("digits", None, seed)
         splits = [getattr(dataset, part) for part in SPLITS]
         assert [len(split.labels) for split in splits] == [1297, 200, 300]
         images = np.concatenate([split.images for split in splits])
@@ -90,7 +90,7 @@ def test_digits_are_all_there_and_split_by_seed():
 def test_what_a_dataset_says_of_itself(tmp_path, name, shape, last_class, augmented):
     files.write_idx_files(tmp_path)
     files.write_archive(tmp_path / "cifar-10-python.tar.gz", files.cifar10_members())
-    dataset = data.load(name, str(tmp_path), seed=0)
+    dataset = loaders.load(name, str(tmp_path), seed=0)
     assert dataset.name == name
     assert dataset.image_shape == shape
     assert dataset.num_classes == len(set(dataset.class_names)) == 10
@@ -103,7 +103,7 @@ def test_cifar10_has_class_names_without_their_file(tmp_path):
     members = files.cifar10_members()
     del members["batches.meta"]
     files.write_folder(tmp_path, members)
-    class_names = data.load("cifar10", str(tmp_path), seed=0).class_names
+    class_names = loaders.load("cifar10", str(tmp_path), seed=0).class_names
     assert class_names[:2] == ("airplane", "automobile") and len(set(class_names)) == 10
 
 
@@ -111,8 +111,8 @@ def test_cifar10_has_class_names_without_their_file(tmp_path):
 def test_training_images_alone_give_mean_and_variance(tmp_path, name):
     for write, _ in ORIGINALS.values():
         write(tmp_path)
-    dataset = data.load(name, str(tmp_path), seed=0)
-    x = data.normalise(dataset.train.images, dataset.mean, dataset.std).numpy()
+    dataset = loaders.load(name, str(tmp_path), seed=0)
+    x = loaders.normalise(dataset.train.images, dataset.mean, dataset.std).numpy()
     assert x.dtype == np.float32 and x.shape == dataset.train.images.shape
     assert dataset.mean.dtype == dataset.std.dtype == np.float32
     assert dataset.mean.shape == dataset.std.shape == (dataset.image_shape[2],)
@@ -127,9 +127,9 @@ def test_normalise_treats_channels_apart_and_runs_in_graphs():
     images = np.array([[[[10, 20], [30, 40]]]], np.uint8)  # [1, 1, 2, 2]
     mean, std = np.array([10, 30], np.float32), np.array([2, 5], np.float32)
     expected = np.array([[[[0, -2], [10, 2]]]], np.float32)
-    compiled = tf.function(data.normalise)
+    compiled = tf.function(loaders.normalise)
     for x in (images, images[0], images.astype(np.float64), tf.constant(images)):
-        for function in (data.normalise, compiled):
+        for function in (loaders.normalise, compiled):
             result = function(x, mean, std)
             assert result.dtype == tf.float32
             np.testing.assert_allclose(result, expected.reshape(x.shape))
@@ -155,7 +155,7 @@ def find_transforms(images, outputs):
 def test_augmentation_crops_and_flips_each_image(dtype):
     rng = np.random.default_rng(0)
     images = rng.integers(1, 256, (3000, 7, 6, 3)).astype(dtype)
-    outputs = data.augment(images, (1, 2))
+    outputs = loaders.augment(images, (1, 2))
     assert outputs.dtype == dtype and outputs.shape == images.shape
     found = find_transforms(images, outputs.numpy())
     assert {len(transforms) for transforms in found} == {1}
@@ -178,20 +178,20 @@ def test_augmentation_follows_its_seed_however_it_runs():
         ]
     )
     def compiled(x, seed):
-        outputs = data.augment(x, seed)
+        outputs = loaders.augment(x, seed)
         assert outputs.shape.as_list() == [None, 7, 6, 3]
         return outputs
 
-    eager = data.augment(images, (3, 4)).numpy()
+    eager = loaders.augment(images, (3, 4)).numpy()
     for num_images in (20, 5, 0):
-        expected = data.augment(images[:num_images], (3, 4))
+        expected = loaders.augment(images[:num_images], (3, 4))
         result = compiled(images[:num_images], (3, 4))
         np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(data.augment(images, (3, 4)), eager)
-    by_xla = tf.function(data.augment, jit_compile=True)(images, tf.constant([3, 4]))
+    np.testing.assert_array_equal(loaders.augment(images, (3, 4)), eager)
+    by_xla = tf.function(loaders.augment, jit_compile=True)(images, tf.constant([3, 4]))
     np.testing.assert_array_equal(by_xla, eager)
     for other_seed in ((3, 5), (4, 4)):
-        assert np.any(data.augment(images, other_seed) != eager)
+        assert np.any(loaders.augment(images, other_seed) != eager)
 
 
 def constant_channel(data_dir):
@@ -219,7 +219,7 @@ def test_errors_are_one_line(tmp_path, case):
     if prepare is not None:
         prepare(tmp_path)
     with pytest.raises(ValueError) as caught:
-        data.load("mnist", str(tmp_path), seed)
+        loaders.load("mnist", str(tmp_path), seed)
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -228,13 +228,13 @@ def test_data_dir_must_be_a_folder(tmp_path, name):
     (tmp_path / "file").write_text("")
     for data_dir in (tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(ValueError, match="is no folder; allowed: an existing"):
-            data.load(name, str(data_dir), 0)
+            loaders.load(name, str(data_dir), 0)
 
 
 def test_data_dir_may_start_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_mnist(tmp_path / "sets")
-    assert data.load("mnist", "~/sets", 0).image_shape == (5, 4, 1)
+    assert loaders.load("mnist", "~/sets", 0).image_shape == (5, 4, 1)
 
 
 REAL_DATA_DIR = os.environ.get("GTN_DATA_DIR")
@@ -264,7 +264,7 @@ def test_real_files(name):
     expected = REAL[name]
     if not any(Path(REAL_DATA_DIR).glob(expected["files"])):
         pytest.skip(f"GTN_DATA_DIR has no original files of {name}")
-    dataset = data.load(name, REAL_DATA_DIR, seed=0)
+    dataset = loaders.load(name, REAL_DATA_DIR, seed=0)
     splits = [getattr(dataset, part) for part in SPLITS]
     assert [len(split.labels) for split in splits] == expected["sizes"]
     assert splits[2].labels[:10].tolist() == expected["first test labels"]

@@ -9,7 +9,7 @@ import numpy as np
 import original_files as files
 import pytest
 
-from gtn_tf import data_files
+from gtn_tf.data import original_files
 
 
 def error_of(read, *args) -> str:
@@ -24,7 +24,7 @@ def error_of(read, *args) -> str:
 @pytest.mark.parametrize("place", [".", "mnist"])
 def test_idx_files_are_read_as_written(tmp_path, place, gzipped):
     files.write_idx_files(tmp_path / place, gzipped=gzipped)
-    splits = data_files.read_idx_files("mnist", str(tmp_path))
+    splits = original_files.read_idx_files("mnist", str(tmp_path))
     for split, first, num_images in (("train", 0, 60), ("test", 60, 10)):
         expected = files.numbered_images(first, num_images, (5, 4))[..., np.newaxis]
         np.testing.assert_array_equal(splits[split].images, expected)
@@ -36,24 +36,24 @@ def test_idx_files_are_read_as_written(tmp_path, place, gzipped):
 
 def test_a_set_is_not_taken_from_the_folder_of_another(tmp_path):
     files.write_idx_files(tmp_path / "mnist")
-    assert data_files.read_idx_files("fashion_mnist", str(tmp_path)) is None
+    assert original_files.read_idx_files("fashion_mnist", str(tmp_path)) is None
     files.write_idx_files(tmp_path / "fashion_mnist", num_train=30)
-    splits = data_files.read_idx_files("fashion_mnist", str(tmp_path))
+    splits = original_files.read_idx_files("fashion_mnist", str(tmp_path))
     assert len(splits["train"].labels) == 30
 
 
 def test_nothing_there_is_no_error(tmp_path):
     files.write_archive(tmp_path / "cifar-100-python.tar.gz", files.cifar10_members())
     (tmp_path / "cifar-10.txt").write_text("notes")
-    assert data_files.read_idx_files("mnist", str(tmp_path)) is None
-    assert data_files.read_cifar10_files(str(tmp_path)) is None
+    assert original_files.read_idx_files("mnist", str(tmp_path)) is None
+    assert original_files.read_cifar10_files(str(tmp_path)) is None
 
 
 def test_missing_idx_files_are_named(tmp_path):
     files.write_idx_files(tmp_path)
     for stem in files.IDX_STEMS[1:3]:
         (tmp_path / f"{stem}.gz").unlink()
-    message = error_of(data_files.read_idx_files, "mnist", str(tmp_path))
+    message = error_of(original_files.read_idx_files, "mnist", str(tmp_path))
     assert "train-labels-idx1-ubyte, t10k-images-idx3-ubyte missing" in message
     assert "train-images" not in message and "t10k-labels" not in message
 
@@ -123,7 +123,7 @@ def test_damaged_idx_files_are_named(tmp_path, case):
     files.write_idx_files(tmp_path)
     path = tmp_path / name
     path.write_bytes(damage(path.read_bytes()))
-    message = error_of(data_files.read_idx_files, "mnist", str(tmp_path))
+    message = error_of(original_files.read_idx_files, "mnist", str(tmp_path))
     assert message.startswith(f"{path}: ") and expected in message
 
 
@@ -131,7 +131,7 @@ def test_training_and_test_images_must_have_one_shape(tmp_path):
     files.write_idx_files(tmp_path)
     images = files.idx_bytes(np.ones((10, 4, 5)))
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(images)
-    message = error_of(data_files.read_idx_files, "mnist", str(tmp_path))
+    message = error_of(original_files.read_idx_files, "mnist", str(tmp_path))
     assert "training images are (5, 4, 1), test images (4, 5, 1)" in message
 
 
@@ -149,7 +149,7 @@ CIFAR10_PLACES = (
 def test_cifar10_is_read_as_written(tmp_path, place, write):
     files.write_cifar10(tmp_path, place, files.cifar10_members(write=write))
     before = sorted(tmp_path.rglob("*"))
-    splits, class_names = data_files.read_cifar10_files(str(tmp_path))
+    splits, class_names = original_files.read_cifar10_files(str(tmp_path))
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked
     assert class_names == files.CLASS_NAMES
     planes = [files.numbered_images(4 * i, 4, (3072,)) for i in range(6)]
@@ -169,11 +169,11 @@ def test_cifar10_is_read_as_written(tmp_path, place, write):
 
 def test_the_python_version_is_preferred_to_others_beside_it(tmp_path):
     files.write_archive(tmp_path / "cifar-10-binary.tar.gz", {"data_batch_1.bin": b""})
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert "data_batch_1, data_batch_2" in message and "python version" in message
     members = files.cifar10_members()
     files.write_archive(tmp_path / "cifar-10-python.tar.gz", members)
-    splits, _ = data_files.read_cifar10_files(str(tmp_path))
+    splits, _ = original_files.read_cifar10_files(str(tmp_path))
     assert len(splits["train"].labels) == 20
 
 
@@ -182,7 +182,7 @@ def test_missing_batches_are_named(tmp_path, place):
     members = files.cifar10_members()
     del members["data_batch_3"], members["test_batch"]
     files.write_cifar10(tmp_path, place, members)
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert f"{tmp_path / place}: data_batch_3, test_batch missing" in message
 
 
@@ -192,7 +192,7 @@ def test_damaged_archives_are_named(tmp_path, place, damage):
     path = tmp_path / place
     files.write_archive(path, files.cifar10_members())
     path.write_bytes(damage(path.read_bytes()))
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert message.startswith(f"{path}: unreadable (")
 
 
@@ -201,7 +201,7 @@ def test_archives_are_checked_to_their_end(tmp_path):
     files.write_archive(path, files.cifar10_members())
     padded = gzip.compress(gzip.decompress(path.read_bytes()) + bytes(1 << 22))
     path.write_bytes(padded[:-8] + b"sum?" + padded[-4:])
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert "CRC check failed" in message
 
 
@@ -210,7 +210,7 @@ def test_absurd_member_sizes_are_not_read(tmp_path):
     info.size = 1 << 40
     path = tmp_path / "cifar-10-python.tar.gz"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT)))
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert "test_batch: 1099511627776 bytes; allowed: 134217728 at most" in message
 
 
@@ -251,7 +251,7 @@ def test_damaged_batches_are_named(tmp_path, case):
     values, expected = DAMAGED_BATCHES[case]
     content = values if isinstance(values, bytes) else files.python2_pickle(values)
     files.write_folder(tmp_path, files.cifar10_members() | {"data_batch_2": content})
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert message.startswith(f"{tmp_path / 'data_batch_2'}: {expected}")
 
 
@@ -270,7 +270,7 @@ def test_pickles_do_not_run_code(tmp_path, place):
     files.write_cifar10(
         tmp_path, place, files.cifar10_members() | {"data_batch_4": attack}
     )
-    message = error_of(data_files.read_cifar10_files, str(tmp_path))
+    message = error_of(original_files.read_cifar10_files, str(tmp_path))
     assert "data_batch_4: bad pickle (it asks for" in message and "mkdir" in message
     assert not victim.exists()
 
@@ -288,7 +288,7 @@ UNREADABLE_NAMES = {
 def test_class_names_are_not_needed(tmp_path, case):
     members = files.cifar10_members() | {"batches.meta": UNREADABLE_NAMES[case]}
     files.write_folder(tmp_path, members)
-    splits, class_names = data_files.read_cifar10_files(str(tmp_path))
+    splits, class_names = original_files.read_cifar10_files(str(tmp_path))
     assert class_names is None and len(splits["train"].labels) == 20
 
 
@@ -296,5 +296,5 @@ def test_class_names_do_not_run_code(tmp_path):
     victim = tmp_path / "victim"
     attack = files.python3_pickle({b"label_names": _Malicious(victim)})
     files.write_folder(tmp_path, files.cifar10_members() | {"batches.meta": attack})
-    assert data_files.read_cifar10_files(str(tmp_path))[1] is None
+    assert original_files.read_cifar10_files(str(tmp_path))[1] is None
     assert not victim.exists()

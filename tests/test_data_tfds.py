@@ -8,7 +8,8 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from gtn_tf import data, data_tfds
+from gtn_tf.data import loaders
+from gtn_tf.data import tfds as data_tfds
 
 IMAGE = tfds.features.Image(shape=(6, 5, 3))
 LABEL = tfds.features.ClassLabel(names=["left", "right", "middle"])
@@ -57,7 +58,7 @@ def values_of(split):
 
 def test_sets_keep_their_own_splits(tmp_path):
     data_dir = write_set(tmp_path, ALL_SPLITS)
-    dataset = data.load("tiny", data_dir, seed=0)
+    dataset = loaders.load("tiny", data_dir, seed=0)
     assert values_of(dataset.train) == list(range(40))
     assert values_of(dataset.validation) == list(range(8))
     assert values_of(dataset.test) == list(range(6))
@@ -73,7 +74,7 @@ def test_sets_keep_their_own_splits(tmp_path):
 )
 def test_missing_splits_are_a_tenth_of_training_each(tmp_path, present):
     data_dir = write_set(tmp_path, {split: ALL_SPLITS[split] for split in present})
-    dataset = data.load("tiny", data_dir, seed=0)
+    dataset = loaders.load("tiny", data_dir, seed=0)
     parts = {
         split: values_of(getattr(dataset, split))
         for split in ALL_SPLITS
@@ -82,7 +83,7 @@ def test_missing_splits_are_a_tenth_of_training_each(tmp_path, present):
     assert {len(part) for part in parts.values()} == {4}
     held_back = [number for part in parts.values() for number in part]
     assert sorted(held_back + values_of(dataset.train)) == list(range(40))
-    other = data.load("tiny", data_dir, seed=1)
+    other = loaders.load("tiny", data_dir, seed=1)
     for split, part in parts.items():
         assert values_of(getattr(other, split)) != part
     for split in set(present) - {"train"}:
@@ -95,13 +96,13 @@ def test_cifar10_from_tfds_is_split_and_augmented_as_ever(monkeypatch):
     def read(name, data_dir, instead):
         asked.append((name, data_dir, instead))
         images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)
-        train = data.Split(images, np.zeros(60, np.int32))
+        train = loaders.Split(images, np.zeros(60, np.int32))
         return {"train": train, "test": train}, tuple("abcdefghij")
 
-    monkeypatch.setattr(data, "read_tfds", read)
+    monkeypatch.setattr(loaders, "read_tfds", read)
     sizes = {"cifar10": 6, "mnist": 10, "fashion_mnist": 10}
     for name, num_validation in sizes.items():
-        dataset = data.load(name, None, seed=0)
+        dataset = loaders.load(name, None, seed=0)
         assert len(dataset.validation.labels) == num_validation
         assert len(dataset.train.labels) == 60 - num_validation
         assert len(dataset.test.labels) == 60
@@ -114,14 +115,14 @@ def test_cifar10_from_tfds_is_split_and_augmented_as_ever(monkeypatch):
 
 @pytest.mark.parametrize("name", ["no_such_set", "mnst", "../mnist", "", "a b"])
 def test_unknown_names(tmp_path, name):
-    message = error_of(data.load, name, str(tmp_path), 0)
+    message = error_of(loaders.load, name, str(tmp_path), 0)
     assert message.startswith(f"dataset {name!r} is ")
     assert "allowed: digits, mnist, fashion_mnist, cifar10 and any" in message
 
 
 def test_unsuited_features(tmp_path):
     data_dir = write_set(tmp_path, {"train": 3}, features={"image": IMAGE})
-    message = error_of(data.load, "tiny", data_dir, 0)
+    message = error_of(loaders.load, "tiny", data_dir, 0)
     assert "has the features ['image']; needed: 'image' (an image) and" in message
 
 
@@ -151,13 +152,13 @@ def test_features_that_are_no_dictionary_or_have_no_classes():
 
 def test_sets_without_training_split(tmp_path):
     data_dir = write_set(tmp_path, {"test": 3, "extra": 3})
-    message = error_of(data.load, "tiny", data_dir, 0)
+    message = error_of(loaders.load, "tiny", data_dir, 0)
     assert "has the splits ['extra', 'test']; needed: train" in message
 
 
 def test_sets_without_labels(tmp_path):
     data_dir = write_set(tmp_path, {"train": 3, "test": 3}, labels=[0, -1, 2])
-    message = error_of(data.load, "tiny", data_dir, 0)
+    message = error_of(loaders.load, "tiny", data_dir, 0)
     assert "has the label -1 in its train split; allowed: 0 to 2" in message
 
 
@@ -165,7 +166,7 @@ def test_damaged_records(tmp_path):
     data_dir = write_set(tmp_path, {"train": 20})
     (record,) = tmp_path.rglob("*.tfrecord*")
     record.write_bytes(record.read_bytes()[:-9])
-    message = error_of(data.load, "tiny", data_dir, 0)
+    message = error_of(loaders.load, "tiny", data_dir, 0)
     assert f"{record.parent} cannot be read (" in message and "delete it" in message
 
 

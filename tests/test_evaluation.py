@@ -8,10 +8,12 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import evaluation, learners, rate_scale
-from gtn_tf.compiled_learner import CompiledLearner
-from gtn_tf.data_files import Split
-from gtn_tf.evaluation import Evaluator, summarize
+from gtn_tf.data.original_files import Split
+from gtn_tf.evaluation import few_step
+from gtn_tf.evaluation.compiled_learner import CompiledLearner
+from gtn_tf.evaluation.few_step import Evaluator, summarize
+from gtn_tf.networks import learners
+from gtn_tf.teaching import rate_scale
 
 NUM_STEPS = 3
 NUM_IMAGES = 11
@@ -55,7 +57,7 @@ def test_accuracy_is_that_of_the_trained_learner(
     case, evaluator, monkeypatch, chunk_size
 ):
     """Chunks that divide the split, leave a rest, and hold all of it."""
-    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", chunk_size)
+    monkeypatch.setattr(few_step, "_CHUNK_SIZE", chunk_size)
     expected = np.mean(predicted(case, evaluator, 0, 0) == SPLIT.labels)
     assert evaluator.score(SPLIT, 0, seed=0).accuracy == pytest.approx(
         expected, abs=1e-12
@@ -64,7 +66,7 @@ def test_accuracy_is_that_of_the_trained_learner(
 
 
 def test_accuracy_counts_each_image_once(case, evaluator, monkeypatch):
-    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", 4)
+    monkeypatch.setattr(few_step, "_CHUNK_SIZE", 4)
     right = predicted(case, evaluator, 1, 0).astype(np.int32)
     wrong = (right + 1) % problems.NUM_CLASSES
     for num_right in (0, 1, 7, NUM_IMAGES):
@@ -136,7 +138,7 @@ def test_loss_is_the_mean_over_images(case, evaluator, monkeypatch):
     x = case.problem.normalise(SPLIT.images)
     logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
     expected = float(case.problem.outer_loss(logits, SPLIT.labels))
-    monkeypatch.setattr(evaluation, "_CHUNK_SIZE", 4)
+    monkeypatch.setattr(few_step, "_CHUNK_SIZE", 4)
     assert evaluator.score(SPLIT, 0, seed=2).loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -251,7 +253,7 @@ def test_too_large_rates_are_fitted(case):
     [([0.5, 0.5], "50.00 % (50.00 to 50.00)"), ([0.0, 1.0], "50.00 % (")],
 )
 def test_interval_as_text(values, text):
-    assert evaluation.interval(values).startswith(text)
+    assert few_step.interval(values).startswith(text)
 
 
 VALUES = [0.91, 0.93, 0.9, 0.95, 0.94, 0.92, 0.935]

@@ -7,23 +7,19 @@ import pathlib
 import problems
 import pytest
 
-from gtn_tf import (
-    data,
-    examination,
-    held_out,
-    measures,
-    stock_models,
-    training,
-    workdirs,
-)
-from gtn_tf.examination import EvaluationConfig
-from gtn_tf.measures import Row
+from gtn_tf.commands import evaluate
+from gtn_tf.commands.evaluate import EvaluationConfig
+from gtn_tf.data import loaders
+from gtn_tf.evaluation import measures, unseen_architectures
+from gtn_tf.evaluation.measures import Row
+from gtn_tf.networks import stock_models
+from gtn_tf.runs import folders, meta_training
 
 
 def train(folder, **changes):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
-    workdirs.open_workdir(folder, config)
-    training.meta_train(config, data.load("digits", None, config.seed), folder)
+    folders.open_workdir(folder, config)
+    meta_training.meta_train(config, loaders.load("digits", None, config.seed), folder)
     return str(folder)
 
 
@@ -38,11 +34,11 @@ def runs(tmp_path_factory):
 
 def test_everything_is_written(runs, capsys, monkeypatch):
     gtn, pixels = runs
-    wide = held_out.HELD_OUT["twice as wide"]
-    monkeypatch.setattr(held_out, "HELD_OUT", {"twice as wide": wide})
+    wide = unseen_architectures.HELD_OUT["twice as wide"]
+    monkeypatch.setattr(unseen_architectures, "HELD_OUT", {"twice as wide": wide})
     plain = stock_models.STOCK_MODELS["multilayer perceptron"]
     monkeypatch.setattr(measures, "STOCK_MODELS", {"plain perceptron": plain})
-    examination.run(
+    evaluate.run(
         EvaluationConfig(
             gtn, pixels, num_learners=2, num_ensemble=2, split="validation"
         )
@@ -80,7 +76,7 @@ def test_only_what_is_asked_for_is_measured(runs, capsys, monkeypatch):
     config = EvaluationConfig(
         pixels, measures="stock_models", num_learners=2, split="validation"
     )
-    examination.run(config)
+    evaluate.run(config)
     assert f"| {model} |" in capsys.readouterr().out
     path = pathlib.Path(pixels) / "evaluation" / "evaluation.csv"
     with path.open(newline="") as file:
@@ -112,5 +108,5 @@ def test_bad_input_writes_nothing(runs, tmp_path, make, message):
     gtn, _ = runs
     before = sorted(pathlib.Path(gtn).rglob("*"))
     with pytest.raises(ValueError, match=message):
-        examination.run(EvaluationConfig(**make(tmp_path, gtn)))
+        evaluate.run(EvaluationConfig(**make(tmp_path, gtn)))
     assert sorted(pathlib.Path(gtn).rglob("*")) == before

@@ -9,9 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from gtn_tf import assembly, data, experiment, training, workdirs
-from gtn_tf.checkpoints import Checkpoints
-from gtn_tf.config import TrainingConfig
+from gtn_tf.commands import train
+from gtn_tf.data import loaders
+from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.runs.checkpoints import Checkpoints
+from gtn_tf.runs.config import TrainingConfig
 
 SMALL = TrainingConfig(
     learner="digits:4-5-6",
@@ -33,14 +35,14 @@ SMALL_FLAGS = [line for line in SMALL.as_flagfile().splitlines()]
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", None, SMALL.seed)
+    return loaders.load("digits", None, SMALL.seed)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(folder, results) of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("run")
-    return folder, experiment.run(dataclasses.replace(SMALL, workdir=str(folder)))
+    return folder, train.run(dataclasses.replace(SMALL, workdir=str(folder)))
 
 
 def rows(folder):
@@ -94,7 +96,7 @@ def test_real_data_is_compared_on_the_same_terms(finished):
 def test_the_same_command_does_not_train_twice(finished):
     folder, results = finished
     before = (folder / "metrics.csv").read_bytes()
-    again = experiment.run(dataclasses.replace(SMALL, workdir=str(folder)))
+    again = train.run(dataclasses.replace(SMALL, workdir=str(folder)))
     assert again == results
     assert (folder / "metrics.csv").read_bytes() == before
 
@@ -103,18 +105,18 @@ def test_the_same_command_does_not_train_twice(finished):
 def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
-    workdirs.open_workdir(tmp_path, config)
+    folders.open_workdir(tmp_path, config)
     limited = dataclasses.replace(config)
-    real_step = training.outer_loop.train
+    real_step = meta_training.outer_loop.train
 
     def stopping(step, start, num_outer_steps, *others):
         return real_step(step, start, stop_after, *others)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.outer_loop, "train", stopping)
-        training.meta_train(limited, digits, tmp_path)
+        patch.setattr(meta_training.outer_loop, "train", stopping)
+        meta_training.meta_train(limited, digits, tmp_path)
     assert len(rows(tmp_path)) == stop_after
-    training.meta_train(config, digits, tmp_path)
+    meta_training.meta_train(config, digits, tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
     assert_same_values(final_values(tmp_path), final_values(folder))
 
@@ -129,18 +131,18 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
     )
     folders = [tmp_path / name for name in ("whole", "stopped")]
     for folder in folders:
-        workdirs.open_workdir(folder, config)
-    whole_train = training.outer_loop.train
+        folders.open_workdir(folder, config)
+    whole_train = meta_training.outer_loop.train
 
     def stopping(step, start, num_outer_steps, *others):
         return whole_train(step, start, 1, *others)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.outer_loop, "train", stopping)
-        training.meta_train(config, digits, folders[1])
+        patch.setattr(meta_training.outer_loop, "train", stopping)
+        meta_training.meta_train(config, digits, folders[1])
     assert len(rows(folders[1])) == 1
     for folder in folders:
-        training.meta_train(config, digits, folder)
+        meta_training.meta_train(config, digits, folder)
     assert len(rows(folders[1])) == 3
     assert without_seconds(folders[0]) == without_seconds(folders[1])
     assert_same_values(*map(final_values, folders))
@@ -149,7 +151,7 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
 def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
-    workdirs.open_workdir(tmp_path, config)
+    folders.open_workdir(tmp_path, config)
     rare = dataclasses.replace(config, checkpoint_every_seconds=1e9)
 
     def killed(*_):
@@ -158,9 +160,9 @@ def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            training.meta_train(rare, digits, tmp_path)
+            meta_training.meta_train(rare, digits, tmp_path)
     assert len(rows(tmp_path)) == 4  # and no checkpoint: all is done again
-    training.meta_train(config, digits, tmp_path)
+    meta_training.meta_train(config, digits, tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
 
 
@@ -168,7 +170,7 @@ def test_learning_rates_begin_as_the_flags_say(digits):
     config = dataclasses.replace(
         SMALL, num_inner_steps=3, inner_learning_rate=0.4, inner_decay=0.5
     )
-    values = assembly.build_problem(config, digits).hyperparameters.values()
+    values = builders.build_problem(config, digits).hyperparameters.values()
     np.testing.assert_allclose(values["learning_rate"], [0.4, 0.3, 0.2], rtol=1e-5)
     np.testing.assert_allclose(values["momentum"], [0.5] * 3, rtol=1e-5)
 
@@ -183,9 +185,9 @@ class Forbidden:
 @pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
 def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
     config = dataclasses.replace(SMALL, teacher=teacher, num_outer_steps=2)
-    workdirs.open_workdir(tmp_path, config)
+    folders.open_workdir(tmp_path, config)
     hidden = dataclasses.replace(digits, test=Forbidden())
-    trained = training.meta_train(config, hidden, tmp_path)
+    trained = meta_training.meta_train(config, hidden, tmp_path)
     assert trained.progress.outer_step == 2
     with pytest.raises(AssertionError, match="test split"):
         trained.evaluator.accuracies(hidden.test, 1, 0)
@@ -230,7 +232,7 @@ def test_bad_input_leaves_no_folder(tmp_path, change, message):
     folder = tmp_path / "run"
     config = dataclasses.replace(SMALL, workdir=str(folder), **change)
     with pytest.raises(ValueError, match=message):
-        experiment.run(config)
+        train.run(config)
     assert not folder.exists()
 
 
@@ -241,11 +243,11 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         for split in [getattr(digits, name)]
     }
     monkeypatch.setattr(
-        experiment.data, "load", lambda *_: dataclasses.replace(digits, **cut)
+        train.data, "load", lambda *_: dataclasses.replace(digits, **cut)
     )
     config = dataclasses.replace(SMALL, workdir=str(tmp_path / "run"))
     with pytest.raises(ValueError, match="6x7 pixels .* divisible by 4"):
-        experiment.run(config)
+        train.run(config)
     assert not (tmp_path / "run").exists()
 
 
@@ -263,7 +265,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
 )
 def test_every_kind_of_recipe_runs(digits, tmp_path, change):
     config = dataclasses.replace(SMALL, num_outer_steps=2, **change)
-    workdirs.open_workdir(tmp_path, config)
-    training.meta_train(config, digits, tmp_path)
+    folders.open_workdir(tmp_path, config)
+    meta_training.meta_train(config, digits, tmp_path)
     values = [float(row["gradient_norm"]) for row in rows(tmp_path)]
     assert len(values) == 2 and min(values) > 0

@@ -11,9 +11,11 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import export, generators, learners, stateless, teachers
-from gtn_tf.data import Dataset, normalise
-from gtn_tf.data_files import Split
+from gtn_tf.data.loaders import Dataset, normalise
+from gtn_tf.data.original_files import Split
+from gtn_tf.export import saved_models
+from gtn_tf.networks import generators, learners, stateless
+from gtn_tf.teachers import base
 
 SEED = tf.constant([3, 4])
 TEACHERS = {
@@ -119,7 +121,9 @@ class Loaded:
         for variable in case.problem.variables:  # as if trained
             variable.assign(variable + 0.1 * tf.math.sin(3.0 + variable))
         provenance = {"flags": {"teacher": name}, "num_outer_steps": 3}
-        export.export_teacher(folder / name, case.problem, build_dataset(), provenance)
+        saved_models.export_teacher(
+            folder / name, case.problem, build_dataset(), provenance
+        )
 
         values = hyperparameters.values()
         shapes = [{}, {key: [[T], "float32"] for key in values}]
@@ -185,7 +189,7 @@ class Loaded:
         dataset = build_dataset()
         learner, params, statistics = build_learner()
         model = learner.assign(params, statistics)
-        export.export_learner(folder / "learner", model, dataset)
+        saved_models.export_learner(folder / "learner", model, dataset)
         x = (PIXELS - np.float32([100, 20])) / np.float32([50, 4])
         logits, _ = learner.apply(params, statistics, x, training=False)
         probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -262,8 +266,8 @@ def test_half_a_teacher_is_half_as_large_and_shows_the_same(tmp_path, name):
     for variable in case.problem.variables:  # as if trained
         variable.assign(variable + 0.1 * tf.math.sin(3.0 + variable))
     whole, half = tmp_path / "whole", tmp_path / "half"
-    export.export_teacher(whole, case.problem, build_dataset(), {})
-    export.export_teacher(half, case.problem, build_dataset(), {}, half=True)
+    saved_models.export_teacher(whole, case.problem, build_dataset(), {})
+    saved_models.export_teacher(half, case.problem, build_dataset(), {}, half=True)
     loaded = [tf.saved_model.load(str(folder)).signatures for folder in (whole, half)]
     x, close = (s["batch"](step=tf.constant(1), seed=SEED)["images"] for s in loaded)
     assert close.dtype == tf.float32 and 0 < np.abs(x - close).max() < 0.01
@@ -284,11 +288,11 @@ def test_the_files_of_half_a_teacher_are_half_as_large(tmp_path):
         generators.GeneratorSpec(64, K, problems.IMAGE_SHAPE, (1024, 512, 64)), seed=0
     )
     case = problems.build_case(teacher="gtn", precision="float32")
-    teacher = teachers.GTN(case.problem.teacher.spec, generator, seed=1)
+    teacher = base.GTN(case.problem.teacher.spec, generator, seed=1)
     problem = dataclasses.replace(case.problem, teacher=teacher)
     whole, half = tmp_path / "whole", tmp_path / "half"
-    export.export_teacher(whole, problem, build_dataset(), {})
-    export.export_teacher(half, problem, build_dataset(), {}, half=True)
+    saved_models.export_teacher(whole, problem, build_dataset(), {})
+    saved_models.export_teacher(half, problem, build_dataset(), {}, half=True)
     assert 0.45 < folder_size(half) / folder_size(whole) < 0.6
 
 
@@ -310,11 +314,11 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
     def interrupted():
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(tf.saved_model, "save", save_half)
-            export.export_learner(folder, model, build_dataset())
+            saved_models.export_learner(folder, model, build_dataset())
 
     interrupted()
     assert not folder.exists()
-    export.export_learner(folder, model, build_dataset())
+    saved_models.export_learner(folder, model, build_dataset())
     assert [path.name for path in tmp_path.iterdir()] == ["learner"]
     assert not list(tmp_path.rglob("half"))
     before = contents(folder)
@@ -323,7 +327,7 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
     interrupted()
     assert contents(folder) == before  # the old one stays
     learner.assign(params + 1, statistics)
-    export.export_learner(folder, model, build_dataset())
+    saved_models.export_learner(folder, model, build_dataset())
     assert [path.name for path in tmp_path.iterdir()] == ["learner"]
     assert contents(folder) != before and not list(tmp_path.rglob("half"))
     images = tf.zeros([1, 4, 4, 2])
@@ -357,7 +361,7 @@ def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(tmp_path, options):
     params += 0.1 * tf.random.stateless_normal(params.shape, SEED)
     statistics += tf.random.stateless_uniform(statistics.shape, SEED)
     model = learner.assign(params, statistics)
-    export.export_keras(tmp_path / "learner.keras", model, dataset)
+    saved_models.export_keras(tmp_path / "learner.keras", model, dataset)
     program = (
         "import sys; sys.modules['gtn_tf'] = None; import keras, numpy as np;"
         "model = keras.models.load_model('learner.keras');"

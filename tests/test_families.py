@@ -8,10 +8,11 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop, inner_optimizers, learners
-from gtn_tf.families import FAMILIES
-from gtn_tf.learner_spec import LearnerSpec
-from gtn_tf.stateless import StatelessModel
+from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.networks import learners
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.networks.learner_spec import LearnerSpec
+from gtn_tf.networks.stateless import StatelessModel
 
 SHAPE, NUM_CLASSES = (8, 8, 1), 3
 SEED = tf.constant([1, 2])

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from gtn_tf import fields
-from gtn_tf.fields import field
+from gtn_tf.runs import fields
+from gtn_tf.runs.fields import field
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import figures
+from gtn_tf.runs import image_grids
 
 NAMES = ("zero", "one", "two", "three")
 
@@ -28,7 +28,7 @@ class KnownTeacher:
 
 
 def test_columns_are_classes_in_their_order():
-    row = figures._row(KnownTeacher([2, 0, 2, 3, 1, 0]), 1, len(NAMES))
+    row = image_grids._row(KnownTeacher([2, 0, 2, 3, 1, 0]), 1, len(NAMES))
     assert row.shape == (4, 4, 4, 1)
     expected = np.array([101, 104, 100, 103])  # the first image of each class
     np.testing.assert_array_equal(row[:, 0, 0, 0], expected)
@@ -36,7 +36,7 @@ def test_columns_are_classes_in_their_order():
 
 
 def test_a_class_that_is_missing_leaves_its_place_empty():
-    row = figures._row(KnownTeacher([3, 0, 3]), 0, len(NAMES))
+    row = image_grids._row(KnownTeacher([3, 0, 3]), 0, len(NAMES))
     np.testing.assert_array_equal(row[:, 0, 0, 0], [1, np.nan, np.nan, 0])
     assert np.all(np.isnan(row[1:3]))
 
@@ -45,18 +45,18 @@ def test_a_class_that_is_missing_leaves_its_place_empty():
 def drawn(monkeypatch):
     """The arguments of the last picture that was drawn."""
     arguments = []
-    draw = figures._draw
+    draw = image_grids._draw
 
     def record(*values):
         arguments[:] = values
         return draw(*values)
 
-    monkeypatch.setattr(figures, "_draw", record)
+    monkeypatch.setattr(image_grids, "_draw", record)
     return arguments
 
 
 def test_values_are_spread_from_black_to_white(drawn):
-    figures.curriculum_grid(KnownTeacher([1, 0, 3]), NAMES)
+    image_grids.curriculum_grid(KnownTeacher([1, 0, 3]), NAMES)
     images, row_names, column_names = drawn
     assert images.shape == (2, 4, 4, 4, 1)
     expected = np.array([[1, 0, np.nan, 2], [101, 100, np.nan, 102]]) / 102
@@ -77,7 +77,7 @@ def test_values_are_spread_from_black_to_white(drawn):
     ],
 )
 def test_at_most_ten_rows_evenly_spaced(drawn, num_inner_steps, rows):
-    figures.curriculum_grid(KnownTeacher([0, 1], num_inner_steps), NAMES)
+    image_grids.curriculum_grid(KnownTeacher([0, 1], num_inner_steps), NAMES)
     images, row_names, _ = drawn
     assert " ".join(row_names) == rows
     shown = images[:, 0, 0, 0, 0] * (100 * (num_inner_steps - 1) + 1) / 100 + 1
@@ -88,18 +88,18 @@ def test_at_most_ten_rows_evenly_spaced(drawn, num_inner_steps, rows):
 @pytest.mark.parametrize("num_inner_steps", [1, 2, 12])
 def test_picture_is_of_bytes(channels, num_inner_steps):
     teacher = KnownTeacher([0, 1, 3], num_inner_steps, channels)
-    picture = figures.curriculum_grid(teacher, NAMES)
+    picture = image_grids.curriculum_grid(teacher, NAMES)
     assert picture.dtype == np.uint8
     height, width, colors = picture.shape
     assert colors == 3 and width > 100 and height > 100
     assert picture.min() < 50 and picture.max() == 255
-    again = figures.curriculum_grid(teacher, NAMES)
+    again = image_grids.curriculum_grid(teacher, NAMES)
     np.testing.assert_array_equal(picture, again)
 
 
 def test_more_rows_make_a_taller_picture():
     few, many = (
-        figures.curriculum_grid(KnownTeacher([0, 1, 2, 3], steps), NAMES)
+        image_grids.curriculum_grid(KnownTeacher([0, 1, 2, 3], steps), NAMES)
         for steps in (2, 10)
     )
     assert many.shape[0] > few.shape[0] and many.shape[1] == few.shape[1]
@@ -115,7 +115,7 @@ class Shaded(KnownTeacher):
 
 
 def test_classes_go_right_and_steps_go_down():
-    picture = figures.curriculum_grid(Shaded([0, 1, 2, 3]), NAMES)[..., 0]
+    picture = image_grids.curriculum_grid(Shaded([0, 1, 2, 3]), NAMES)[..., 0]
     places = []
     for shade in (picture < 10, (picture > 110) & (picture < 145)):
         shares = shade.mean(axis=1), shade.mean(axis=0)
@@ -134,6 +134,6 @@ class Constant(KnownTeacher):
 
 
 def test_equal_images_can_be_drawn(drawn):
-    picture = figures.curriculum_grid(Constant([0, 1, 2, 3]), NAMES)
+    picture = image_grids.curriculum_grid(Constant([0, 1, 2, 3]), NAMES)
     assert picture.dtype == np.uint8
     assert np.all(drawn[0] == 0)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gtn_tf import data, fields
-from gtn_tf.config import TrainingConfig
-from nas import search_space
-from nas.search_config import SearchConfig
+from gtn_tf.data import loaders
+from gtn_tf.runs import fields
+from gtn_tf.runs.config import TrainingConfig
+from nas.search.config import SearchConfig
+from nas.spaces import nao
 
 FIXTURES = [HealthCheck.function_scoped_fixture]
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
@@ -23,11 +24,11 @@ FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 def test_any_text_as_an_architecture(text):
     for given_text in (text, text.strip("[]").replace(",", "")):
         try:
-            spec = search_space.read(given_text)
+            spec = nao.read(given_text)
         except ValueError as error:
             assert str(error)
         else:
-            assert search_space.decode(search_space.encode(spec)) == spec
+            assert nao.decode(nao.encode(spec)) == spec
 
 
 JSON = st.recursive(
@@ -42,9 +43,9 @@ JSON = st.recursive(
 
 @given(JSON, JSON)
 def test_any_json_as_an_architecture(conv_dag, reduc_dag):
-    text = search_space.json.dumps({"conv_dag": conv_dag, "reduc_dag": reduc_dag})
+    text = nao.json.dumps({"conv_dag": conv_dag, "reduc_dag": reduc_dag})
     try:
-        assert search_space.read(search_space.to_json(search_space.read(text)))
+        assert nao.read(nao.to_json(nao.read(text)))
     except ValueError as error:
         assert str(error)
 
@@ -117,7 +118,7 @@ def test_idx_files_with_bytes_changed(idx_folder, stem, changes, cut):
     path.write_bytes(bytes(content[: len(content) - cut]))
     before = peak_bytes()
     try:
-        assert data.load("mnist", str(idx_folder), 0).train.images.dtype == np.uint8
+        assert loaders.load("mnist", str(idx_folder), 0).train.images.dtype == np.uint8
     except ValueError as error:
         assert str(error)
     finally:
@@ -150,7 +151,7 @@ def test_cifar_pickles_with_bytes_changed(cifar_folder, name, changes, cut):
     path.write_bytes(bytes(content[: len(content) - cut]))
     before = peak_bytes()
     try:
-        data.load("cifar10", str(cifar_folder), 0)
+        loaders.load("cifar10", str(cifar_folder), 0)
     except ValueError as error:
         assert str(error)
     finally:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import generators, stateless
+from gtn_tf.networks import generators, stateless
 
 # Table 2's z and 10 classes; latents and label enter together. A weight-normalised
 # layer has inputs * units weights and a gain for each unit, batch norm a scale and a

@@ -8,9 +8,10 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import data, training, workdirs
-from gtn_tf.guard import Guard
-from gtn_tf.outer_loop import StepResult
+from gtn_tf.data import loaders
+from gtn_tf.meta.outer_loop import StepResult
+from gtn_tf.runs import folders, meta_training
+from gtn_tf.runs.divergence import Guard
 
 
 class Run:
@@ -134,7 +135,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         workdir=str(tmp_path),
         max_divergences=max_divergences,
     )
-    build = training.assembly.build_outer_step
+    build = meta_training.assembly.build_outer_step
 
     def ruined(*args):
         step = build(*args)
@@ -149,14 +150,14 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         call.optimizer = step.optimizer
         return call
 
-    monkeypatch.setattr(training.assembly, "build_outer_step", ruined)
-    workdirs.open_workdir(tmp_path, config)
-    digits = data.load("digits", None, config.seed)
+    monkeypatch.setattr(meta_training.assembly, "build_outer_step", ruined)
+    folders.open_workdir(tmp_path, config)
+    digits = loaders.load("digits", None, config.seed)
     if not max_divergences:
         with pytest.raises(ArithmeticError, match="--max_divergences=0 are allowed"):
-            training.meta_train(config, digits, tmp_path)
+            meta_training.meta_train(config, digits, tmp_path)
         return
-    assert training.meta_train(config, digits, tmp_path).progress.outer_step == 30
+    assert meta_training.meta_train(config, digits, tmp_path).progress.outer_step == 30
     rows = [row.split(",") for row in (tmp_path / "metrics.csv").open()][1:]
     losses = np.array([float(row[2]) for row in rows])
     assert np.flatnonzero(~np.isfinite(losses)).tolist() == [25]

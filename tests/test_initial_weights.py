@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import initial_weights, layers
-from gtn_tf.stateless import StatelessModel
+from gtn_tf.networks import initial_weights, layers
+from gtn_tf.networks.stateless import StatelessModel
 
 SEED = tf.constant([1, 2])
 OTHER_SEED = tf.constant([1, 3])

@@ -4,7 +4,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop, inner_optimizers
+from gtn_tf.meta import inner_loop, inner_optimizers
 
 SEED = tf.constant(problems.SEED)
 

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf.inner_optimizers import (
+from gtn_tf.meta.inner_optimizers import (
     CONSTRAINTS,
     INNER_OPTIMIZERS,
     InnerHyperparameters,
 )
-from gtn_tf.stateless import Layout
+from gtn_tf.networks.stateless import Layout
 
 NUM_STEPS = 6
 GRADIENTS = np.random.default_rng(0).normal(size=(NUM_STEPS, 4))

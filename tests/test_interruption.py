@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gtn_tf import interruption
+from gtn_tf.runs import interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

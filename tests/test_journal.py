@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from nas import search_space
-from nas.journal import Entry, Journal
-from nas.judging import Result
+from nas.evaluations.base import Result
+from nas.search.journal import Entry, Journal
+from nas.spaces import nao
 
-SPECS = [search_space.sample(2, seed) for seed in range(3)]
+SPECS = [nao.sample(2, seed) for seed in range(3)]
 RESULT = Result(0.5, 1.25, False, 17)
 
 
@@ -28,8 +28,8 @@ def test_what_is_appended_is_read_again(tmp_path):
 
 def test_equal_architectures_are_known(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
-    spec = search_space.decode("0 7 1 15 2 8 1 7 0 7 1 15 2 8 1 7")
-    swapped = search_space.decode("1 15 0 7 1 7 2 8 0 7 1 15 2 8 1 7")
+    spec = nao.decode("0 7 1 15 2 8 1 7 0 7 1 15 2 8 1 7")
+    swapped = nao.decode("1 15 0 7 1 7 2 8 0 7 1 15 2 8 1 7")
     journal.append(Entry.of(spec, RESULT, 0))
     again = Journal(tmp_path / "journal.jsonl")
     assert (swapped, 0) in again

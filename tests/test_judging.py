@@ -11,15 +11,17 @@ import pytest
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf import data, experiment
-from gtn_tf.data_files import Split
-from nas import judging, proxy, search_space, training, zero_cost
-from nas.judging import Procedure, Setting
-from nas.operations import PLAIN, Style
-from nas.proxy import EVALUATIONS
+from gtn_tf.commands import train
+from gtn_tf.data import loaders
+from gtn_tf.data.original_files import Split
+from nas.evaluations import base, real_training, registry, zero_cost
+from nas.evaluations.base import Procedure, Setting
+from nas.evaluations.registry import EVALUATIONS
+from nas.spaces import nao
+from nas.spaces.operations import PLAIN, Style
 
-SPEC = search_space.decode("0 7 1 10 0 7 1 5")  # one node in each cell
-POOLS = search_space.decode("0 10 1 13 0 13 1 10")
+SPEC = nao.decode("0 7 1 10 0 7 1 5")  # one node in each cell
+POOLS = nao.decode("0 10 1 13 0 13 1 10")
 ZERO_COST = ("params", "flops", "naswot", "synflow", "grad_norm")
 
 
@@ -29,9 +31,9 @@ def setting(tmp_path_factory):
     config = dataclasses.replace(
         problems.SMALL_RUN, workdir=str(folder), compare_with_real=False
     )
-    experiment.run(config)
+    train.run(config)
     return Setting(
-        dataset=data.load("digits", None, 0),
+        dataset=loaders.load("digits", None, 0),
         teacher=gtn_tf.load_teacher(folder),
         num_cells=1,
         num_filters=2,
@@ -124,23 +126,23 @@ def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(setting):
     validation = setting.dataset.validation
     x = setting.normalise(validation.images[:50])
     right = np.argmax(model(x, training=False), axis=1) == validation.labels[:50]
-    assert proxy.teacher(setting, SPEC, 1).score == pytest.approx(right.mean())
+    assert registry.teacher(setting, SPEC, 1).score == pytest.approx(right.mean())
 
 
 def test_real_training_learns(setting):
     longer = dataclasses.replace(setting.procedure, num_epochs=6)
     trained = dataclasses.replace(setting, procedure=longer, num_filters=8)
     model = trained.network(SPEC, 0)
-    losses = training.train(trained, model, longer, 120, 0)
+    losses = real_training.train(trained, model, longer, 120, 0)
     assert 1 < losses.total < 120 * 1.5  # a sum, below guessing
-    assert judging.accuracy(trained, model, setting.dataset.validation) > 0.6
+    assert base.accuracy(trained, model, setting.dataset.validation) > 0.6
 
 
 def test_weight_decay_is_in_the_gradient(setting):
     model = setting.network(SPEC, 0)
     before = [v.numpy() for v in model.trainable_variables]
     procedure = Procedure(1, 64, learning_rate=1e-3, weight_decay=1e3, clip_norm=1e9)
-    training.train(setting, model, procedure, 1, 0)
+    real_training.train(setting, model, procedure, 1, 0)
     for variable, old in zip(model.trainable_variables, before, strict=True):
         # lr * decay = 1: one step takes all of it, and moves a little by the loss.
         assert np.abs(variable.numpy()).max() < 0.05 + 0.05 * np.abs(old).max()
@@ -149,11 +151,11 @@ def test_weight_decay_is_in_the_gradient(setting):
 def test_a_diverged_network_is_one_bad_score(setting):
     wild = dataclasses.replace(setting.procedure, learning_rate=1e30, clip_norm=1e30)
     few = dataclasses.replace(setting, procedure=wild)
-    result = training.search_evaluation(few, SPEC, 0)
+    result = real_training.search_evaluation(few, SPEC, 0)
     assert result.diverged and result.score == 0
-    assert proxy.sum_of_losses(few, SPEC, 0).score == -1e9
-    assert proxy.real_steps(few, SPEC, 0).diverged
-    proxy._few_real_steps.cache_clear()
+    assert registry.sum_of_losses(few, SPEC, 0).score == -1e9
+    assert registry.real_steps(few, SPEC, 0).diverged
+    registry._few_real_steps.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["teacher", "real_steps", "search"])
@@ -164,12 +166,12 @@ def test_no_traced_step_outlives_its_architecture(setting, name):
 
     before = graphs()
     EVALUATIONS[name](setting, SPEC, 3)
-    proxy._few_real_steps.cache_clear()
+    registry._few_real_steps.cache_clear()
     assert not graphs() - before
 
 
 def test_no_thread_holds_back_the_end_of_the_data(setting):
-    assert training.batches(setting, 8, 0, 0).options().autotune.enabled is False
+    assert real_training.batches(setting, 8, 0, 0).options().autotune.enabled is False
 
 
 def test_batches_are_augmented_anew_and_cut(setting):
@@ -179,19 +181,19 @@ def test_batches_are_augmented_anew_and_cut(setting):
         dataset, train=Split(train.images[:8], train.labels[:8])
     )
     augmented = dataclasses.replace(setting, dataset=dataset)
-    shown = [batch for batch, _ in training.batches(augmented, 8, 4, 0).take(3)]
+    shown = [batch for batch, _ in real_training.batches(augmented, 8, 4, 0).take(3)]
     assert all(batch.shape == (8, 8, 8, 1) for batch in shown)
     assert not np.array_equal(shown[0], shown[1])
-    again = [batch for batch, _ in training.batches(augmented, 8, 4, 0).take(3)]
+    again = [batch for batch, _ in real_training.batches(augmented, 8, 4, 0).take(3)]
     np.testing.assert_array_equal(shown[2], again[2])
-    whole = next(iter(training.batches(augmented, 8, 0, 0)))[0]
+    whole = next(iter(real_training.batches(augmented, 8, 0, 0)))[0]
     cut = (shown[0].numpy() == 0) & (whole.numpy() != 0)
     assert (cut.sum(axis=(1, 2, 3)) >= 4).all()
 
 
 def test_every_image_once_in_an_epoch(setting):
     labels = setting.dataset.train.labels
-    shown = training.batches(setting, 64, 0, 0).take(len(labels) // 64 + 1)
+    shown = real_training.batches(setting, 64, 0, 0).take(len(labels) // 64 + 1)
     seen = np.concatenate([np.argmax(targets, axis=1) for _, targets in shown])
     np.testing.assert_array_equal(np.bincount(seen[: len(labels)]), np.bincount(labels))
 
@@ -199,12 +201,10 @@ def test_every_image_once_in_an_epoch(setting):
 def test_no_teacher(setting):
     without = dataclasses.replace(setting, teacher=None)
     with pytest.raises(ValueError, match="needs a teacher: give --teacher=FOLDER"):
-        proxy.teacher(without, SPEC, 0)
+        registry.teacher(without, SPEC, 0)
 
 
 def test_architectures_without_relus(setting):
     result = zero_cost.naswot(setting, POOLS, 0)
     assert math.isfinite(result.score)
-    assert judging.accuracy(
-        setting, setting.network(POOLS, 0, PLAIN), setting.few_images
-    )
+    assert base.accuracy(setting, setting.network(POOLS, 0, PLAIN), setting.few_images)

@@ -7,8 +7,12 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import assembly, data, evaluation, experiment, kinds, measures
-from gtn_tf.families import FAMILIES
+from gtn_tf.commands import train
+from gtn_tf.data import loaders
+from gtn_tf.evaluation import few_step, measures
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.runs import builders
+from gtn_tf.studies import kinds
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, learner="any", num_learners=6)
 
@@ -28,7 +32,7 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", None, 0)
+    return loaders.load("digits", None, 0)
 
 
 def rows(table):
@@ -45,7 +49,7 @@ def rows(table):
 
 
 def cell(values):
-    summary = evaluation.summarize(values, 0)
+    summary = few_step.summarize(values, 0)
     assert summary["mean"] == pytest.approx(np.mean(values))
     mean, low, high = (100 * summary[key] for key in ("mean", "low", "high"))
     return f"{mean:.2f} % ({low:.2f} to {high:.2f})"
@@ -92,7 +96,7 @@ def test_what_is_trained_with_is_measured_and_what_is_left_out_is_drawn(digits):
     found = kinds.specs_by_kind(config, digits)
     seen = [name for name in FAMILIES if name not in ("mnist", "shallow")]
     assert list(found) == [*seen, "mnist", "shallow"]
-    trained = assembly.build_learner_specs(config, digits)
+    trained = builders.build_learner_specs(config, digits)
     assert sorted(map(repr, trained)) == sorted(
         repr(spec) for name in seen for spec in found[name]
     )
@@ -125,7 +129,7 @@ def test_results_have_the_numbers_of_the_table(tmp_path, capsys):
         compare_with_real=False,
         workdir=str(tmp_path / "run"),
     )
-    results = experiment.run(config)
+    results = train.run(config)
     assert results == json.loads((tmp_path / "run" / "results.json").read_text())
     by_kind = results["teacher"]["kinds"]
     assert list(by_kind) == ["digits", "fully_connected", "shallow"]
@@ -163,7 +167,7 @@ def test_learners_of_a_kind_take_its_architectures_in_turn(digits, monkeypatch):
             asked.append((self.problem, tuple(self.specs), split, num_learners, seed))
             return [0.5] * num_learners
 
-    monkeypatch.setattr(evaluation, "Evaluator", Recorded)
+    monkeypatch.setattr(few_step, "Evaluator", Recorded)
     by_kind = kinds.specs_by_kind(CONFIG, digits)
     found = kinds.accuracies("problem", by_kind, digits.test, 7, 11)
     assert found == {name: [0.5] * 7 for name in by_kind}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import learners, stateless
+from gtn_tf.networks import learners, stateless
 
 DIGITS = dict(image_shape=(8, 8, 1), num_classes=10)
 MNIST = dict(image_shape=(28, 28, 1), num_classes=10)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gtn_tf.locks import locked
+from gtn_tf.runs.locks import locked
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOLD = """

@@ -4,9 +4,10 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import held_out, learners, measures, stock_models
-from gtn_tf.data_files import Split
-from gtn_tf.evaluation import Evaluator
+from gtn_tf.data.original_files import Split
+from gtn_tf.evaluation import measures, unseen_architectures
+from gtn_tf.evaluation.few_step import Evaluator
+from gtn_tf.networks import learners, stock_models
 
 SPEC = learners.LearnerSpec(
     "digits", (8, 8, 8), problems.IMAGE_SHAPE, problems.NUM_CLASSES
@@ -22,8 +23,8 @@ HELD_OUT = ("twice as wide", "without weight norm")
 @pytest.fixture(autouse=True)
 def few_architectures(monkeypatch):
     """Each takes seconds to compile; test_held_out builds them all."""
-    few = {name: held_out.HELD_OUT[name] for name in HELD_OUT}
-    monkeypatch.setattr(held_out, "HELD_OUT", few)
+    few = {name: unseen_architectures.HELD_OUT[name] for name in HELD_OUT}
+    monkeypatch.setattr(unseen_architectures, "HELD_OUT", few)
 
 
 @pytest.fixture(scope="module")

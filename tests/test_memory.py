@@ -3,9 +3,10 @@
 import keras
 import pytest
 
-from gtn_tf import experiment, memory
-from gtn_tf.config import TrainingConfig
-from gtn_tf.meta_gradients import Differentiation
+from gtn_tf.commands import train
+from gtn_tf.meta import memory
+from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.runs.config import TrainingConfig
 
 
 class Halves(keras.layers.Layer):
@@ -104,5 +105,5 @@ def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     config = TrainingConfig(workdir=str(tmp_path / "run"), recompute="never")
     with pytest.raises(ValueError, match="would keep about"):
-        experiment.run(config)
+        train.run(config)
     assert not (tmp_path / "run").exists()

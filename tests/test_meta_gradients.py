@@ -11,8 +11,9 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import inner_loop, layers, meta_gradients, stateless
-from gtn_tf.meta_gradients import Differentiation
+from gtn_tf.meta import inner_loop, meta_gradients
+from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.networks import layers, stateless
 
 EPSILON = 1e-6
 SEED = tf.constant(problems.SEED)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import muon
-from gtn_tf.stateless import Layout
+from gtn_tf.meta import muon
+from gtn_tf.networks.stateless import Layout
 
 RATE = 0.1
 FACTORS = (0.5, 2.0, 3.0)  # of gains, biases and embeddings

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from gtn_tf import layers
-from nas import network, search_space
-from nas.operations import FusedBatchNorm, Style
+from gtn_tf.networks import layers
+from nas.spaces import nao, nao_network
+from nas.spaces.operations import FusedBatchNorm, Style
 
 # Trainable parameters for 10 classes and 32x32x3 (Luo et al., 2018; NAONet-A first),
 # with (N, F) of (1, 8), (3, 32) and (6, 36).
@@ -29,8 +29,8 @@ NAONET_A = next(iter(GOLDEN))
 
 
 def build(text, num_cells=1, num_filters=4, shape=(8, 8, 1), classes=10, **options):
-    return network.build_network(
-        search_space.decode(text),
+    return nao_network.build_network(
+        nao.decode(text),
         num_cells=num_cells,
         num_filters=num_filters,
         input_shape=shape,
@@ -103,12 +103,12 @@ def test_outputs_are_concatenated():
 
 def test_thousand_random_architectures_encode_and_decode():
     for seed in range(1000):
-        spec = search_space.sample(5, seed)
-        assert search_space.decode(search_space.encode(spec)) == spec
-        assert search_space.from_json(search_space.to_json(spec)) == spec
+        spec = nao.sample(5, seed)
+        assert nao.decode(nao.encode(spec)) == spec
+        assert nao.from_json(nao.to_json(spec)) == spec
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_architectures_build(seed):
-    text = search_space.encode(search_space.sample(5, seed))
+    text = nao.encode(nao.sample(5, seed))
     assert build(text, num_filters=2).output_shape == (None, 10)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nas import operations, search_space
-from nas.operations import OPERATIONS, Style
+from nas.spaces import nao, operations
+from nas.spaces.operations import OPERATIONS, Style
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
 
@@ -18,7 +18,7 @@ def build(number, stride, filters=4, weight_norm=False):
 
 
 def test_there_is_one_for_each_name():
-    assert OPERATIONS.keys() == search_space.OPERATIONS.keys()
+    assert OPERATIONS.keys() == nao.OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("number", OPERATIONS)

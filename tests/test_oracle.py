@@ -4,16 +4,17 @@ import time
 
 import pytest
 
-from nas import oracle, search_space
-from nas.journal import Entry, Journal
-from nas.judging import Result
-from nas.oracle import ORACLES
-from nas.values import from_values, to_values
+from nas.evaluations.base import Result
+from nas.search import oracles
+from nas.search.journal import Entry, Journal
+from nas.search.oracles import ORACLES
+from nas.spaces import nao
+from nas.spaces.nao_values import from_values, to_values
 
 
 def build(folder, kind="random", **changes):
     options = {"num_nodes": 2, "max_trials": 8, "seed": 3} | changes
-    made = ORACLES.get(kind, oracle.ListOracle)(
+    made = ORACLES.get(kind, oracles.ListOracle)(
         Journal(folder / "journal.jsonl"), **options
     )
     made._set_project_dir(str(folder), "tuner")
@@ -28,7 +29,7 @@ def score(spec):
 def end(made, trial, **changes):
     spec = from_values(trial.hyperparameters.values)
     result = Result(float(score(spec)), 0.5, False, 9)._replace(**changes)
-    trial.hyperparameters.values[oracle.RESULT] = result.as_json()
+    trial.hyperparameters.values[oracles.RESULT] = result.as_json()
     trial.status = "COMPLETED"
     made.end_trial(trial)
     return spec
@@ -48,7 +49,7 @@ def search(made, count=1000):
 @pytest.mark.parametrize("kind", ORACLES)
 def test_every_architecture_once(tmp_path, kind, monkeypatch):
     # A space of few: one node; the search ends when all are there.
-    monkeypatch.setattr(oracle, "_NUM_ATTEMPTS", 30)
+    monkeypatch.setattr(oracles, "_NUM_ATTEMPTS", 30)
     specs = search(build(tmp_path, kind, num_nodes=1, max_trials=30))
     assert len({spec.digest for spec in specs}) == len(specs) == 30
     entries = Journal(tmp_path / "journal.jsonl").entries
@@ -69,12 +70,12 @@ def test_a_search_that_was_stopped_goes_on_as_if_not(tmp_path, kind):
 
 def test_random_search_is_the_papers(tmp_path):
     specs = search(build(tmp_path))
-    assert specs == [search_space.sample(2, 3, index) for index in range(8)]
+    assert specs == [nao.sample(2, 3, index) for index in range(8)]
 
 
 def test_evolution_mutates_one_place_of_a_good_parent(tmp_path, monkeypatch):
-    monkeypatch.setattr(oracle.EvolutionOracle, "population_size", 6)
-    monkeypatch.setattr(oracle.EvolutionOracle, "tournament_size", 6)
+    monkeypatch.setattr(oracles.EvolutionOracle, "population_size", 6)
+    monkeypatch.setattr(oracles.EvolutionOracle, "tournament_size", 6)
     specs = search(build(tmp_path, "evolution", max_trials=12))
     for index in range(6, 12):
         population = specs[index - 6 : index]
@@ -96,7 +97,7 @@ def test_bayesian_optimization_uses_the_scores(tmp_path, monkeypatch):
 
 
 def test_given_architectures_in_their_order(tmp_path):
-    given = [search_space.sample(2, 9, index) for index in (4, 2, 4, 7)]
+    given = [nao.sample(2, 9, index) for index in (4, 2, 4, 7)]
     specs = search(build(tmp_path, "list", architectures=given))
     assert specs == [given[0], given[1], given[3]]
 
@@ -144,7 +145,7 @@ def test_a_late_result_is_dropped(tmp_path):
     end(made, trial)
     end(made, trial)
     stranger = made.create_trial("a")
-    stranger.hyperparameters = made._with_values(search_space.sample(2, 77))
+    stranger.hyperparameters = made._with_values(nao.sample(2, 77))
     waited_for = made.create_trial("b")
     foreign = type(waited_for)(stranger.hyperparameters, waited_for.trial_id)
     end(made, foreign)

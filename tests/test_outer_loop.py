@@ -10,15 +10,9 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import (
-    inner_loop,
-    layers,
-    learners,
-    meta_gradients,
-    outer_loop,
-    stateless,
-)
-from gtn_tf.outer_loop import OuterOptimizerSpec, OuterStep, Progress, StepResult
+from gtn_tf.meta import inner_loop, meta_gradients, outer_loop
+from gtn_tf.meta.outer_loop import OuterOptimizerSpec, OuterStep, Progress, StepResult
+from gtn_tf.networks import layers, learners, stateless
 
 NUM_STEPS = 3
 SPECS = [

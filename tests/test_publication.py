@@ -14,15 +14,18 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import gtn_tf
-from gtn_tf import cards, data, publication, training, workdirs
-from gtn_tf.publication import ExportConfig
+from gtn_tf.commands import export
+from gtn_tf.commands.export import ExportConfig
+from gtn_tf.data import loaders
+from gtn_tf.export import cards
+from gtn_tf.runs import folders, meta_training
 
 
 def train(folder, **changes):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
-    dataset = data.load("digits", None, config.seed)
-    workdirs.open_workdir(folder, config)
-    return config, dataset, training.meta_train(config, dataset, folder)
+    dataset = loaders.load("digits", None, config.seed)
+    folders.open_workdir(folder, config)
+    return config, dataset, meta_training.meta_train(config, dataset, folder)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def run(tmp_path_factory):
 def test_everything_is_there_and_agrees(run, tmp_path):
     config, dataset, trained = run
     output = tmp_path / "deep" / "output"
-    publication.run(ExportConfig(config.workdir, str(output)))
+    export.run(ExportConfig(config.workdir, str(output)))
     assert sorted(path.name for path in output.iterdir()) == [
         "learner",
         "learner.keras",
@@ -59,7 +62,7 @@ def test_a_ready_teacher_is_half_as_large_and_has_a_card(run, tmp_path, monkeypa
     config, _, trained = run
     monkeypatch.setattr(cards, "card", lambda *_: "what it teaches")
     output = tmp_path / "ready"
-    publication.run(ExportConfig(config.workdir, str(output), ready=True))
+    export.run(ExportConfig(config.workdir, str(output), ready=True))
     assert sorted(path.name for path in output.iterdir()) == ["card.md", "teacher"]
     assert (output / "card.md").read_text() == "what it teaches"
     loaded = tf.saved_model.load(str(output / "teacher"))
@@ -95,7 +98,7 @@ np.testing.assert_allclose(learner(pixels), logits, rtol=1e-3, atol=1e-4)
 
 def test_others_read_it_without_this_library(run, tmp_path):
     config, _, _ = run
-    publication.run(ExportConfig(config.workdir, str(tmp_path)))
+    export.run(ExportConfig(config.workdir, str(tmp_path)))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run(
         [sys.executable, "-I", "-c", READER], cwd=tmp_path, env=environment, check=True
@@ -116,14 +119,14 @@ def test_others_read_it_without_this_library(run, tmp_path):
 def test_the_default_output_is_in_the_run_and_can_be_written_again(run):
     config, _, _ = run
     for _ in range(2):
-        publication.run(ExportConfig(config.workdir))
+        export.run(ExportConfig(config.workdir))
     output = pathlib.Path(config.workdir) / "export"
     assert gtn_tf.load_teacher(output).num_inner_steps == 2
 
 
 def test_real_data_has_rates_and_a_learner_alone(tmp_path):
     train(tmp_path / "run", teacher="real")
-    publication.run(ExportConfig(str(tmp_path / "run")))
+    export.run(ExportConfig(str(tmp_path / "run")))
     names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"teacher", "learner", "learner.keras"}
 
@@ -133,7 +136,7 @@ def contents(folder):
 
 
 def without_checkpoint(folder, config):
-    workdirs.open_workdir(folder / "run", config)
+    folders.open_workdir(folder / "run", config)
     return {"workdir": str(folder / "run")}
 
 
@@ -163,5 +166,5 @@ def test_bad_input_writes_nothing(run, tmp_path, make, message):
     values = make(tmp_path, config)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match=message):
-        publication.run(ExportConfig(**values))
+        export.run(ExportConfig(**values))
     assert contents(tmp_path) == before

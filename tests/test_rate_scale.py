@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gtn_tf import rate_scale
+from gtn_tf.teaching import rate_scale
 
 
 class Trials:

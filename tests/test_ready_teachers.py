@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import gtn_tf
-from gtn_tf import data, initial_weights, ready_teachers
-from gtn_tf.stock_models import STOCK_MODELS
+from gtn_tf.data import loaders
+from gtn_tf.networks import initial_weights
+from gtn_tf.networks.stock_models import STOCK_MODELS
+from gtn_tf.teaching import ready_teachers
 
 # Fewest share of 1,000 validation images that a taught model must get right.
 BOUNDS = {
@@ -19,11 +21,11 @@ BOUNDS = {
 def load(name):
     """The data that a ready teacher is of; skips where its files are not there."""
     if name == "digits":
-        return data.load(name, None, 0)
+        return loaders.load(name, None, 0)
     folder = os.environ.get("GTN_DATA_DIR")
     if not folder:
         pytest.skip(f"no original files of {name}: set GTN_DATA_DIR")
-    return data.load(name, folder, 0)
+    return loaders.load(name, folder, 0)
 
 
 def test_every_ready_teacher_has_bounds_and_a_card():

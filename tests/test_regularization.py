@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from test_network import NAONET_A, build, num_trainable
 
-from nas import regularization
-from nas.regularization import DropPath, Regularization
+from nas.spaces import regularization
+from nas.spaces.regularization import DropPath, Regularization
 
 IMAGES = tf.ones([1000, 2, 2, 3])
 

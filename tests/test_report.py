@@ -7,18 +7,20 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf import data, training, workdirs
-from nas import report, search_space
-from nas.journal import Entry, Journal
-from nas.report import ReportConfig
-from nas.search_config import SearchConfig
+from gtn_tf.data import loaders
+from gtn_tf.runs import folders, meta_training
+from nas.commands import report
+from nas.commands.report import ReportConfig
+from nas.search.config import SearchConfig
+from nas.search.journal import Entry, Journal
+from nas.spaces import nao
 
-SPECS = [search_space.sample(2, 0, index) for index in range(30)]
+SPECS = [nao.sample(2, 0, index) for index in range(30)]
 
 
 def write_search(folder, evaluation, scores, **changes):
     config = SearchConfig(workdir=str(folder), evaluation=evaluation, **changes)
-    workdirs.open_workdir(folder, config)
+    folders.open_workdir(folder, config)
     journal = Journal(folder / "journal.jsonl")
     for spec, score in zip(SPECS, scores, strict=False):
         journal.append(
@@ -98,12 +100,12 @@ def test_a_training_run(tmp_path, capsys):
     config = dataclasses.replace(
         problems.SMALL_RUN, workdir=str(folder), validate_every=1
     )
-    workdirs.open_workdir(folder, config)
-    training.meta_train(config, data.load("digits", None, 0), folder)
+    folders.open_workdir(folder, config)
+    meta_training.meta_train(config, loaders.load("digits", None, 0), folder)
     text = make([str(folder)], tmp_path / "out")
     assert "Not finished." in text and "run_0_accuracy.png" in text
     accuracies = {"mean": 0.5, "low": 0.25, "high": 0.75, "values": [0.25, 0.75]}
-    workdirs.write_results(
+    folders.write_results(
         folder,
         {
             "num_outer_steps": 2,

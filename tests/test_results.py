@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gtn_tf import comparisons, studies
-from nas import correlation, report
-from nas.journal import Journal
+from gtn_tf.studies import comparisons
+from nas.commands import report
+from nas.reporting import correlation
+from nas.search.journal import Journal
 
 MEASURED = Path(__file__).parent / "measured"
 RESULTS = (MEASURED.parent.parent / "RESULTS.md").read_text()
@@ -38,7 +39,7 @@ EARLIER = {
     "name, study", [("mnist_curricula", "curricula"), ("digits_recipe", "recipe")]
 )
 def test_the_table_is_that_of_the_records(name, study):
-    comparison = studies.COMPARISONS[study]
+    comparison = study.COMPARISONS[study]
     paths = (MEASURED / name).glob("*/seed_*/record.json")
     records = sorted(
         (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]

@@ -12,11 +12,13 @@ import types
 
 import pytest
 
-from gtn_tf import experiment
-from nas import proxy, search, search_config, search_space
-from nas.journal import Journal
-from nas.judging import Result
-from nas.search_config import SearchConfig
+from nas.commands import search
+from nas.evaluations import registry
+from nas.evaluations.base import Result
+from nas.search import config
+from nas.search.config import SearchConfig
+from nas.search.journal import Journal
+from nas.spaces import nao
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = {"num_nodes": 1, "num_filters": 2, "evaluation": "params", "max_trials": 5}
@@ -31,7 +33,7 @@ def judged(monkeypatch):
         asked.append((str(spec), seed))
         return Result(float(len(set(str(spec)))), 0.1, False, 7)
 
-    monkeypatch.setitem(proxy.EVALUATIONS, "params", evaluate)
+    monkeypatch.setitem(registry.EVALUATIONS, "params", evaluate)
     monkeypatch.setattr(search, "build_setting", lambda config: None)
     return asked
 
@@ -60,7 +62,7 @@ def without_seconds(folder):
 
 def test_a_search_and_its_table(tmp_path, judged, capsys):
     entries = run(tmp_path / "a", evaluation_seed=4)
-    specs = [search_space.sample(1, 0, index) for index in range(20)]
+    specs = [nao.sample(1, 0, index) for index in range(20)]
     distinct = list({spec.digest: str(spec) for spec in reversed(specs)}.values())
     assert [text for text, _ in judged] == [
         str(spec) for spec in specs if str(spec) in distinct
@@ -89,8 +91,8 @@ def test_another_configuration_is_refused(tmp_path, judged):
 
 def test_given_architectures(tmp_path, judged):
     path = tmp_path / "list.txt"
-    specs = [search_space.sample(2, 1, index) for index in range(2)]
-    path.write_text(f"{specs[0]}\n\n{search_space.to_json(specs[1])}\n")
+    specs = [nao.sample(2, 1, index) for index in range(2)]
+    path.write_text(f"{specs[0]}\n\n{nao.to_json(specs[1])}\n")
     entries = run(tmp_path / "a", architectures=str(path), num_nodes=2)
     assert [entry.spec for entry in entries] == specs
 
@@ -99,7 +101,7 @@ def test_a_bug_stops_the_search_with_its_own_error(tmp_path, judged, monkeypatch
     def evaluate(setting, spec, seed):
         raise KeyError("a bug")
 
-    monkeypatch.setitem(proxy.EVALUATIONS, "params", evaluate)
+    monkeypatch.setitem(registry.EVALUATIONS, "params", evaluate)
     with pytest.raises(KeyError, match="a bug"):
         run(tmp_path)
     assert (tmp_path / "journal.jsonl").exists() is False
@@ -107,7 +109,7 @@ def test_a_bug_stops_the_search_with_its_own_error(tmp_path, judged, monkeypatch
 
 def test_a_diverged_network_does_not_stop_the_search(tmp_path, judged, monkeypatch):
     diverged = Result(0.0, 0.1, True, 7)
-    monkeypatch.setitem(proxy.EVALUATIONS, "params", lambda *_: diverged)
+    monkeypatch.setitem(registry.EVALUATIONS, "params", lambda *_: diverged)
     entries = run(tmp_path)
     assert [entry.diverged for entry in entries] == [True] * 5
     assert "(diverged)" in (tmp_path / "table.md").read_text()
@@ -140,7 +142,7 @@ def test_chief_and_workers_judge_the_same(tmp_path):
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     entries = without_seconds(tmp_path)
-    expected = [search_space.sample(1, 0, index) for index in range(5)]
+    expected = [nao.sample(1, 0, index) for index in range(5)]
     assert sorted(entry.architecture for entry in entries) == sorted(map(str, expected))
     for entry in entries:  # the parameters of a network are what they are
         assert entry.score == entry.num_params
@@ -156,7 +158,7 @@ def test_a_taken_port(tmp_path, judged):
 
 
 def test_no_chief(tmp_path, monkeypatch):
-    from nas import distribution
+    from nas.search import distribution
 
     monkeypatch.setattr(distribution, "_WAIT_SECONDS", 0.2)
     with pytest.raises(ValueError, match="no chief answers.*--role=chief"):
@@ -215,18 +217,18 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "results.json").write_text("{}")
 
-    monkeypatch.setattr(experiment, "run", train)
+    monkeypatch.setattr(train, "run", train)
     for _ in range(2):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
-            search_config.build_setting(SearchConfig())
-    assert trained == [search_config.DIGITS_TEACHER]
+            config.build_setting(SearchConfig())
+    assert trained == [config.DIGITS_TEACHER]
 
 
 def test_early_stopping_is_a_tenth_unless_given():
     few = SearchConfig(evaluation="early_stopped", num_epochs=1)
-    assert search_config.build_setting(few).early_epochs == 0.1
+    assert config.build_setting(few).early_epochs == 0.1
     given = dataclasses.replace(few, early_epochs=0.5)
-    assert search_config.build_setting(given).early_epochs == 0.5
+    assert config.build_setting(given).early_epochs == 0.5
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas import search_space
-from nas.search_space import ArchitectureSpec, CellSpec, NodeSpec
+from nas.spaces import nao
+from nas.spaces.nao import ArchitectureSpec, CellSpec, NodeSpec
 
 NAONET_A = (
     "0 7 1 15 2 8 1 7 0 6 1 7 0 8 4 7 1 5 0 7 "
@@ -28,13 +28,13 @@ def cells(draw, least=1, most=5):
     rows = []
     for number in range(2, 2 + draw(st.integers(least, most))):
         reads = st.integers(0, number - 1)
-        operations = st.sampled_from(list(search_space.OPERATIONS))
+        operations = st.sampled_from(list(nao.OPERATIONS))
         rows.append([draw(s) for s in (reads, operations, reads, operations)])
     return cell(*rows)
 
 
 def test_what_naos_integers_mean():
-    spec = search_space.decode(NAONET_A)
+    spec = nao.decode(NAONET_A)
     first, second = spec.conv_cell.nodes[:2]
     assert first == NodeSpec((0, 1), (7, 15))
     assert second == NodeSpec((2, 1), (8, 7))
@@ -44,14 +44,14 @@ def test_what_naos_integers_mean():
 
 
 def test_outputs_are_what_nothing_reads():
-    spec = search_space.decode(NAONET_A)
+    spec = nao.decode(NAONET_A)
     # Node 2 is read by node 3, and node 4 by node 5.
     assert spec.conv_cell.outputs == (3, 5, 6)
     assert cell((0, 5, 0, 5), (2, 5, 2, 5)).outputs == (1, 3)
 
 
 def test_json_has_naos_names():
-    dags = json.loads(search_space.to_json(search_space.decode(NAONET_A)))
+    dags = json.loads(nao.to_json(nao.decode(NAONET_A)))
     assert list(dags) == ["conv_dag", "reduc_dag"]
     conv = dags["conv_dag"]
     assert conv["node_1"] == ["node_1", None, None, None, None]
@@ -65,8 +65,8 @@ def test_json_has_naos_names():
 @given(cells(least=4, most=4), cells(least=4, most=4))
 def test_formats_are_read_as_written(conv_cell, reduction_cell):
     spec = ArchitectureSpec(conv_cell, reduction_cell)
-    assert search_space.decode(search_space.encode(spec)) == spec
-    assert search_space.from_json(search_space.to_json(spec)) == spec
+    assert nao.decode(nao.encode(spec)) == spec
+    assert nao.from_json(nao.to_json(spec)) == spec
 
 
 @settings(max_examples=200, deadline=None)
@@ -115,8 +115,8 @@ def test_equal_architectures_have_one_digest():
 
 
 def test_sampling_is_uniform_and_follows_the_seed():
-    specs = [search_space.sample(5, seed) for seed in range(2000)]
-    assert specs == [search_space.sample(5, seed) for seed in range(2000)]
+    specs = [nao.sample(5, seed) for seed in range(2000)]
+    assert specs == [nao.sample(5, seed) for seed in range(2000)]
     assert len({spec.digest for spec in specs}) == 2000
     nodes = [
         (number, node)
@@ -154,7 +154,7 @@ def test_no_tensorflow_is_imported():
 )
 def test_what_is_no_architecture_is_refused(text, message):
     with pytest.raises(ValueError, match=message) as caught:
-        search_space.decode(text)
+        nao.decode(text)
     assert len(str(caught.value)) < 400
 
 
@@ -166,11 +166,11 @@ def test_what_is_no_architecture_is_refused(text, message):
         "{}",
         '{"conv_dag": {}}',
         '{"conv_dag": {"node_1": 1}, "reduc_dag": {}}',
-        search_space.to_json(search_space.decode(NAONET_A)).replace("conv 3x3", "x"),
-        search_space.to_json(search_space.decode(NAONET_A)).replace("node_4", "node_9"),
+        nao.to_json(nao.decode(NAONET_A)).replace("conv 3x3", "x"),
+        nao.to_json(nao.decode(NAONET_A)).replace("node_4", "node_9"),
         "[" * 100_000,
     ],
 )
 def test_what_is_no_json_architecture_is_refused(text):
     with pytest.raises(ValueError):
-        search_space.from_json(text)
+        nao.from_json(text)

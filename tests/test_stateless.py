@@ -4,7 +4,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf import layers, stateless
+from gtn_tf.networks import layers, stateless
 
 SEED = tf.constant([1, 2])
 

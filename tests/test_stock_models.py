@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import classifiers
-from gtn_tf.stock_models import STOCK_MODELS
+from gtn_tf.networks.stock_models import STOCK_MODELS
+from gtn_tf.teaching import classifiers
 
 
 @pytest.mark.parametrize("shape, num_classes", [((8, 8, 1), 10), ((32, 32, 3), 7)])

@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from gtn_tf import comparisons, learners, studies, tuning
-from gtn_tf.config import TrainingConfig
-from gtn_tf.families import FAMILIES
-from gtn_tf.studies import StudyConfig
+from gtn_tf.commands import study
+from gtn_tf.commands.study import StudyConfig
+from gtn_tf.networks import learners
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.studies import comparisons, tuning
 
 
 @pytest.fixture
@@ -24,12 +26,12 @@ def calls(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("name", studies.STUDIES)
+@pytest.mark.parametrize("name", study.STUDIES)
 def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     config = StudyConfig(
         study=name, num_seeds=2, num_trials=3, workdir=str(tmp_path), latent_size=7
     )
-    studies.run(config)
+    study.run(config)
     assert capsys.readouterr().out == "the table\n"
     ((*_, base, folder, count),) = calls
     assert base == TrainingConfig(
@@ -40,9 +42,9 @@ def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     assert count == (3 if name == "weight_norm" else 2)
 
 
-@pytest.mark.parametrize("name", [n for n in studies.STUDIES if n != "weight_norm"])
+@pytest.mark.parametrize("name", [n for n in study.STUDIES if n != "weight_norm"])
 def test_every_variant_is_a_valid_run_of_its_own(name, calls):
-    studies.run(StudyConfig(study=name))
+    study.run(StudyConfig(study=name))
     comparison, base, *_ = calls[0]
     runs = [
         dataclasses.replace(base, **changes) for changes in comparison.variants.values()
@@ -53,7 +55,7 @@ def test_every_variant_is_a_valid_run_of_its_own(name, calls):
 
 
 def test_a_variant_of_normalization_is_not_drawn_away():
-    variant = studies.COMPARISONS["recipe"].variants["center-only batch norm"]
+    variant = study.COMPARISONS["recipe"].variants["center-only batch norm"]
     config = dataclasses.replace(TrainingConfig(), **variant)
     specs = learners.parse(
         config.learner,
@@ -71,7 +73,7 @@ def test_a_variant_of_normalization_is_not_drawn_away():
 
 
 def test_every_kind_is_left_out_once_of_a_study():
-    comparison = studies.COMPARISONS["left_out"]
+    comparison = study.COMPARISONS["left_out"]
     left_out = {
         name: dataclasses.replace(TrainingConfig(), **changes).left_out
         for name, changes in comparison.variants.items()

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from gtn_tf import study_figures
+from gtn_tf.evaluation import plots
 
 ROWS = {  # (variant, seed) -> (outer step, validation accuracy)
     ("full", 0): [(5, 0.5), (10, 0.7)],
@@ -37,13 +37,13 @@ def folder(tmp_path):
 def drawn(monkeypatch):
     """name -> (x values, [seeds, points]) of every line."""
     lines = {}
-    draw = study_figures._line
+    draw = plots._line
 
     def record(axes, steps, values, name):
         lines[name] = (list(steps), values)
         draw(axes, steps, values, name)
 
-    monkeypatch.setattr(study_figures, "_line", record)
+    monkeypatch.setattr(plots, "_line", record)
     return lines
 
 
@@ -53,7 +53,7 @@ def is_picture(path) -> bool:
 
 
 def test_outer_curves_of_common_length(folder, drawn):
-    study_figures.outer_curves(folder, ["full", "no norm", "absent"], RECORDS)
+    plots.outer_curves(folder, ["full", "no norm", "absent"], RECORDS)
     assert list(drawn) == ["full", "no norm"]
     steps, values = drawn["full"]
     assert steps == [5, 10]
@@ -62,7 +62,7 @@ def test_outer_curves_of_common_length(folder, drawn):
 
 
 def test_inner_curves_count_steps_from_one(folder, drawn):
-    study_figures.inner_curves(folder, ["full", "no norm"], RECORDS)
+    plots.inner_curves(folder, ["full", "no norm"], RECORDS)
     steps, values = drawn["full"]
     assert steps == [1, 2]
     np.testing.assert_array_equal(values, [[0.1, 0.2], [0.1, 1.2]])
@@ -70,19 +70,19 @@ def test_inner_curves_count_steps_from_one(folder, drawn):
 
 
 def test_no_runs_make_an_empty_figure(folder, drawn):
-    study_figures.inner_curves(folder, ["full"], [])
+    plots.inner_curves(folder, ["full"], [])
     assert not drawn
     assert (folder / "inner_loop.png").is_file()
 
 
 def test_box_plot_says_how_many_diverged(tmp_path, monkeypatch):
     figures = []
-    save = study_figures._save
+    save = plots._save
     monkeypatch.setattr(
-        study_figures, "_save", lambda f, path: (figures.append(f), save(f, path))
+        plots, "_save", lambda f, path: (figures.append(f), save(f, path))
     )
     values = {"with": [0.5, 0.25, 1.0], "without": [2.0]}
-    study_figures.box_plot(tmp_path / "a.png", values, {"with": 0, "without": 3})
+    plots.box_plot(tmp_path / "a.png", values, {"with": 0, "without": 3})
     (axes,) = figures[0].axes
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels == ["with\n(0 diverged)", "without\n(3 diverged)"]

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gtn_tf.inner_optimizers import InnerHyperparameters
-from gtn_tf.outer_loop import Progress, StepResult
-from gtn_tf.summaries import Summaries
+from gtn_tf.meta.inner_optimizers import InnerHyperparameters
+from gtn_tf.meta.outer_loop import Progress, StepResult
+from gtn_tf.runs.recording import Summaries
 
 GRID = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from test_experiment import assert_same_values, final_values, rows, without_seconds
 
-from gtn_tf import command_line, experiment
-from gtn_tf.config import TrainingConfig
+from gtn_tf.commands import command_line, train
+from gtn_tf.runs.config import TrainingConfig
 
 NUM_STEPS = 150
 NUM_KILLS = 30
@@ -36,7 +36,7 @@ CONFIG = TrainingConfig(
 def run(folder, **changes):
     config = dataclasses.replace(CONFIG, workdir=str(folder), **changes)
     arguments = ["train", *config.as_flagfile().splitlines()]
-    os._exit(command_line.run(TrainingConfig, experiment.run, arguments))
+    os._exit(command_line.run(TrainingConfig, train.run, arguments))
 
 
 @pytest.fixture(scope="module")

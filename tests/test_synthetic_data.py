@@ -5,7 +5,7 @@ import problems
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from gtn_tf import synthetic_data
+from gtn_tf.export import synthetic_data
 
 T, B, K = 3, problems.BATCH_SIZE, problems.NUM_CLASSES
 NAMES = ("cat", "dog", "bird")

@@ -11,15 +11,11 @@ import pytest
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf import (
-    batch_statistics,
-    classifiers,
-    export,
-    inner_loop,
-    ready_teachers,
-)
-from gtn_tf.data import Dataset
-from gtn_tf.data_files import Split
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.original_files import Split
+from gtn_tf.export import saved_models
+from gtn_tf.meta import inner_loop
+from gtn_tf.teaching import batch_statistics, classifiers, ready_teachers
 
 # Most teachers here have learned nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:model .* has hardly been taught")
@@ -48,7 +44,9 @@ def export_case(folder, **options):
         "inner_optimizer": options.get("optimizer", "sgd"),
         "inner_loss": options.get("inner_loss", "cross_entropy"),
     }
-    export.export_teacher(folder / "teacher", case.problem, DATASET, {"flags": flags})
+    saved_models.export_teacher(
+        folder / "teacher", case.problem, DATASET, {"flags": flags}
+    )
     return case
 
 

@@ -8,9 +8,9 @@ import keras_tuner
 import problems
 import pytest
 
-from gtn_tf import tuning
-from gtn_tf.config import TrainingConfig
-from gtn_tf.locks import locked
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.locks import locked
+from gtn_tf.studies import tuning
 
 CONFIG = TrainingConfig(num_outer_steps=3)
 

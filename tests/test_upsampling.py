@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import layers, upsampling
+from gtn_tf.networks import layers, upsampling
 
 
 def random(*shape, seed=0):

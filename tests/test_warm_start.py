@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf import assembly, data, training, warm_start, workdirs
-from gtn_tf.checkpoints import Checkpoints
-from gtn_tf.config import TrainingConfig
+from gtn_tf.data import loaders
+from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.runs.checkpoints import Checkpoints
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.teachers import warm_start
 
 SMALL = TrainingConfig(
     learner="digits:4-5-6",
@@ -29,12 +31,12 @@ NUM_BATCHES, BATCH_SIZE = 3, 20
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", None, 0)
+    return loaders.load("digits", None, 0)
 
 
 def build(digits, **changes):
     config = dataclasses.replace(SMALL, **changes)
-    return assembly.build_problem(config, digits).teacher
+    return builders.build_problem(config, digits).teacher
 
 
 def shown(teacher):
@@ -49,7 +51,7 @@ def test_distilled_pixels_are_training_images_of_their_labels(digits):
     assert warm_start.warm_start(teacher, digits, 1, 0) == 0
     x, labels = shown(teacher)
     train = digits.train
-    known = data.normalise(train.images, digits.mean, digits.std).numpy()
+    known = loaders.normalise(train.images, digits.mean, digits.std).numpy()
     found = []
     for image, label in zip(x.reshape(-1, 8, 8, 1), labels.reshape(-1), strict=True):
         same = np.flatnonzero((known == image).all(axis=(1, 2, 3)))
@@ -59,7 +61,7 @@ def test_distilled_pixels_are_training_images_of_their_labels(digits):
 
 
 def test_images_come_again_only_when_their_class_is_used_up(digits):
-    few = data.Split(digits.train.images[:30], digits.train.labels[:30])
+    few = loaders.Split(digits.train.images[:30], digits.train.labels[:30])
     labels = np.tile(np.arange(10), (8, 1))  # eight of each class
     chosen = warm_start._one_for_each(labels, few, 0)
     np.testing.assert_array_equal(few.labels[chosen], labels)
@@ -113,15 +115,15 @@ def final_values(folder):
 
 def train(config, digits, folder, num_outer_steps):
     """Trains up to an outer step, as a run that stops there."""
-    workdirs.open_workdir(folder, config)
-    loop = training.outer_loop.train
+    folders.open_workdir(folder, config)
+    loop = meta_training.outer_loop.train
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            training.outer_loop,
+            meta_training.outer_loop,
             "train",
             lambda step, start, _, *others: loop(step, start, num_outer_steps, *others),
         )
-        return training.meta_train(config, digits, folder)
+        return meta_training.meta_train(config, digits, folder)
 
 
 def test_a_run_warms_up_once(digits, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from gtn_tf import whole_files
+from gtn_tf.runs import files
 
 FULL = "/dev/full"  # every write to it fails, as on a full disk
 
@@ -14,11 +14,11 @@ def names(folder):
 
 def test_text_is_replaced_or_stays(tmp_path):
     path = tmp_path / "flags.txt"
-    whole_files.replace_text(path, "old")
+    files.replace_text(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        whole_files.replace_text(path, "new, but not whole \ud800")
+        files.replace_text(path, "new, but not whole \ud800")
     assert path.read_text() == "old"
-    whole_files.replace_text(path, "new")
+    files.replace_text(path, "new")
     assert path.read_text() == "new"
     assert names(tmp_path) == ["flags.txt"]
 
@@ -34,20 +34,20 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, is_folder):
         new.write_bytes(b"half")
         tf.io.write_file(target or str(new), b"whole")
 
-    whole_files.replace(path, save)
+    files.replace(path, save)
     with pytest.raises(OSError, match=r"^/dev/full; No space left on device"):
-        whole_files.replace(path, lambda new: save(new, FULL))
+        files.replace(path, lambda new: save(new, FULL))
     assert names(tmp_path) == ["saved"]
     assert (path / "part" if is_folder else path).read_bytes() == b"whole"
 
 
 def test_what_a_kill_left_is_written_over(tmp_path):
     path = tmp_path / "saved"
-    whole_files.beside(path).mkdir()
-    whole_files.replace_text(path, "whole")
+    files.beside(path).mkdir()
+    files.replace_text(path, "whole")
     assert names(tmp_path) == ["saved"]
 
 
 def test_other_errors_of_tensorflow_stay():
-    with pytest.raises(tf.errors.InvalidArgumentError), whole_files.file_errors():
+    with pytest.raises(tf.errors.InvalidArgumentError), files.file_errors():
         tf.reshape(tf.zeros(3), [2])

@@ -1,0 +1,136 @@
+"""How near training comes to what the machine can do: what bin/benchmark prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gtn_tf.commands import train
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.evaluation import few_step
+from gtn_tf.meta import arithmetic
+from gtn_tf.networks import learners
+from gtn_tf.runs import builders
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.fields import field
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig(TrainingConfig):
+    """The run whose outer step is timed, and how."""
+
+    num_repeats: int = field(5, "times that each is timed", low=1, high=1000)
+    product_size: int = field(
+        2048,
+        "rows of the square matrices whose product is the limit",
+        low=1,
+        high=2**15,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One thing that is timed.
+
+    Attributes:
+      flops: floating point operations of one call.
+      call: does it once, to its end; its argument makes calls differ.
+    """
+
+    name: str
+    flops: int
+    call: Callable[[int], object]
+
+
+def run(config: BenchmarkConfig) -> None:
+    """Times a product of matrices, a learner's training and an outer step in turns,
+    and prints their ratios. Nothing is written.
+
+    Raises:
+      ValueError: a run that cannot be.
+    """
+    parts = build_parts(config, train.check(config))
+    print(format_table(parts, time_in_turns(parts, config.num_repeats)))
+
+
+def build_parts(config: BenchmarkConfig, dataset: Dataset) -> list[Part]:
+    """The product, T inner steps alone, and the outer step around them."""
+    spec = builders.build_learner_specs(config, dataset)[0]
+    problem = builders.build_problem(config, dataset)
+    outer_step = builders.build_outer_step(
+        config, dataset, problem, [spec], tf.Variable(1.0)
+    )
+    evaluator = few_step.Evaluator(problem, [spec])
+    learner = learners.build_model(spec)
+    size = config.product_size
+    matrix = tf.random.stateless_normal([size, size], [config.seed, 0])
+    return [
+        Part(
+            f"product of {size} x {size} matrices",
+            2 * size**3,
+            lambda _: tf.linalg.matmul(matrix, matrix).numpy(),
+        ),
+        Part(
+            f"{config.num_inner_steps} inner steps",
+            arithmetic.training_flops(problem, learner),
+            lambda index: evaluator.train(index, config.seed)[1].params.numpy(),
+        ),
+        Part(
+            "outer step",
+            arithmetic.outer_step_flops(
+                problem,
+                learner,
+                config.outer_batch_size,
+                builders.build_differentiation(config, problem, [spec]),
+            ),
+            lambda index: outer_step(index, config.seed).meta_loss.numpy(),
+        ),
+    ]
+
+
+def time_in_turns(parts: list[Part], num_repeats: int) -> np.ndarray:
+    """Seconds [num_repeats, parts]; the first call of each, which traces, is left out.
+
+    One after the other in each repeat: a machine that is slow for a while is slow for
+    all of them, and their ratios hold.
+    """
+    for part in parts:
+        part.call(0)
+    seconds = np.empty([num_repeats, len(parts)])
+    for repeat in tqdm(range(num_repeats), "benchmark", file=sys.stderr):
+        for index, part in enumerate(parts):
+            began = time.perf_counter()
+            part.call(repeat + 1)
+            seconds[repeat, index] = time.perf_counter() - began
+    return seconds
+
+
+def format_table(parts: list[Part], seconds: np.ndarray) -> str:
+    """A Markdown table: medians, and medians of each turn's ratios to the product.
+
+    Args:
+      parts: the product first, the inner steps, the outer step.
+      seconds: [num_repeats, parts].
+    """
+    rates = np.array([part.flops for part in parts]) / seconds / 1e9
+    shares = rates / rates[:, :1]  # of the product's rate in the same turn
+    lines = [
+        "| what | seconds | GFLOP | GFLOP/s | of the limit | least | most |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for index, part in enumerate(parts):
+        share = shares[:, index]
+        lines.append(
+            f"| {part.name} | {np.median(seconds[:, index]):.4g} "
+            f"| {part.flops / 1e9:.4g} | {np.median(rates[:, index]):.4g} "
+            f"| {np.median(share):.0%} | {share.min():.0%} | {share.max():.0%} |"
+        )
+    ratio = np.median(seconds[:, 2] / seconds[:, 1])
+    lines.append(f"\nAn outer step takes {ratio:.1f} times the inner steps in it.")
+    return "\n".join(lines)

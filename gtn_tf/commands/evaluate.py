@@ -1,0 +1,201 @@
+"""One evaluation of a finished run, alone or beside others: what bin/evaluate writes.
+
+WORKDIR/evaluation/  evaluation.csv  table.md  figure_2b.png  figure_5a.png  ...
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gtn_tf.data import loaders
+from gtn_tf.evaluation import few_step, measures, plots
+from gtn_tf.evaluation.measures import Row, Setting
+from gtn_tf.runs import builders, files, folders, meta_training
+from gtn_tf.runs.fields import check, field
+
+_FIGURES = {
+    "inner_steps": ("figure_2b.png", "inner step"),
+    "ensembles": ("figure_7.png", "learners in the ensemble"),
+    "batch_sizes": ("figure_5a.png", "inner batch size"),
+    "more_steps": ("figure_5b.png", "inner steps"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Which runs are evaluated, and how."""
+
+    workdir: str = field("", "folder of the run: its last checkpoint is evaluated")
+    compare: str = field(
+        "",
+        "folders of other runs of the same data set and T, joined by commas, to stand "
+        "beside it; WORKDIR/real always does where it is",
+    )
+    data_dir: str = field("", "folder with the original files; by default the run's")
+    split: str = field("test", "what is measured on", choices=("validation", "test"))
+    measures: str = field(
+        "all",
+        f"what is measured, joined by commas: {', '.join(measures.MEASURES)}; all",
+    )
+    num_learners: int = field(10, "fresh learners for each mean", low=2, high=10_000)
+    num_ensemble: int = field(
+        32, "learners of the largest ensemble (Figure 7: 32)", low=1, high=10_000
+    )
+    seed: int = field(
+        0, "of the learners' weights and the data order", low=0, high=2**31 - 1
+    )
+
+    def __post_init__(self):
+        check(self)
+        if not self.workdir:
+            raise ValueError(
+                "--workdir is not given: give the folder of a run of bin/train"
+            )
+        unknown = set(self.measured) - set(measures.MEASURES)
+        if unknown:
+            raise ValueError(
+                f"--measures={self.measures} names {', '.join(sorted(unknown))}: give "
+                f"some of {', '.join(measures.MEASURES)}, or all"
+            )
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of what is measured."""
+        names = (
+            measures.MEASURES if self.measures == "all" else self.measures.split(",")
+        )
+        return tuple(names)
+
+
+def run(config: EvaluationConfig) -> None:
+    """Measures, writes the folder, and prints the table.
+
+    Raises:
+      ValueError: folders that hold no run, or runs that cannot stand side by side.
+    """
+    setting = _setting(config)
+    folder = Path(config.workdir).expanduser() / "evaluation"
+    folder.mkdir(exist_ok=True)
+    rows: list[Row] = []
+    parts = [part for m in config.measured for part in measures.MEASURES[m](setting)]
+
+    def measure_all(path: Path) -> None:
+        with path.open("w", newline="", buffering=1) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(Row._fields)
+            for part in tqdm(parts, desc="evaluation", unit="part", file=sys.stderr):
+                for row in part:
+                    writer.writerow(row)
+                    rows.append(row)
+
+    files.replace(folder / "evaluation.csv", measure_all)
+    for measure, (name, x_label) in _FIGURES.items():
+        lines = _lines(rows, measure)
+        if lines:
+            plots.accuracy_lines(folder / name, x_label, lines)
+    table = format_table(rows, list(setting.sources))
+    files.replace_text(folder / "table.md", table)
+    _summarize(folder, rows, table)
+    print(table)
+
+
+def _setting(config: EvaluationConfig) -> Setting:
+    """The runs' teachers, side by side."""
+    folder = Path(config.workdir).expanduser()
+    others = [Path(path).expanduser() for path in config.compare.split(",") if path]
+    if (folder / "real" / "flags.txt").is_file():
+        others.append(folder / "real")
+    first = folders.read_config(folder, config.data_dir)
+    dataset = loaders.load(first.dataset, first.data_dir or None, first.seed)
+    sources = {}
+    for path in [folder, *others]:
+        own = folders.read_config(path, config.data_dir)
+        for name in ("dataset", "seed", "num_inner_steps"):
+            if getattr(own, name) != getattr(first, name):
+                raise ValueError(
+                    f"{path} has --{name}={getattr(own, name)} and {folder} "
+                    f"--{name}={getattr(first, name)}: --compare takes runs in which "
+                    "they are equal"
+                )
+        names = (own.teacher, f"{own.teacher}, {own.curriculum}", str(path))
+        name = next(name for name in names if name not in sources)
+        sources[name] = meta_training.restore(own, dataset, path).problem
+    return Setting(
+        sources,
+        builders.build_learner_specs(first, dataset),
+        getattr(dataset, config.split),
+        config.num_learners,
+        config.num_ensemble,
+        config.seed,
+    )
+
+
+def _accuracies(rows: list[Row], measure: str) -> dict[tuple[str, str], list[float]]:
+    """(source, condition) -> accuracies of one measure, in the order measured."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row.measure == measure:
+            found.setdefault((row.source, row.condition), []).append(row.accuracy)
+    return found
+
+
+def _lines(rows: list[Row], measure: str) -> dict[str, dict[int, list[float]]]:
+    lines: dict[str, dict[int, list[float]]] = {}
+    for (source, condition), values in _accuracies(rows, measure).items():
+        if condition.isdecimal():
+            lines.setdefault(source, {})[int(condition)] = values
+    return lines
+
+
+def format_table(rows: list[Row], sources: list[str]) -> str:
+    """Markdown: a row for each condition, a column for each source.
+
+    Means with 95 % bootstrap intervals, and the p-value of Wilcoxon's signed-rank test
+    of the first source against each other one, learner by learner.
+    """
+    lines = []
+    for measure in measures.MEASURES:
+        found = _accuracies(rows, measure)
+        conditions = list(dict.fromkeys(condition for _, condition in found))
+        if measure == "inner_steps":
+            conditions = conditions[-1:]
+        if not conditions:
+            continue
+        lines += ["", f"| {measure.replace('_', ' ')} | {' | '.join(sources)} |"]
+        lines.append("|---" * (len(sources) + 1) + "|")
+        for condition in conditions:
+            values = [found.get((source, condition)) for source in sources]
+            cells = [_cell(own, values[0]) if own else "" for own in values]
+            lines.append(f"| {condition} | {' | '.join(cells)} |")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _cell(values: list[float], first: list[float] | None) -> str:
+    summary = few_step.summarize(values, 0)
+    text = f"{summary['mean']:.2%}"
+    if len(values) > 1:
+        text += f" ({summary['low']:.2%} to {summary['high']:.2%})"
+    if first is not None and first is not values and len(first) == len(values) > 1:
+        text += f", p = {measures.p_value(first, values):.3f}"
+    return text
+
+
+def _summarize(folder: Path, rows: list[Row], table: str) -> None:
+    """The same for TensorBoard: a curve for each source, and the table."""
+    lines = {measure: _lines(rows, measure) for measure in _FIGURES}
+    sources = {source for by_source in lines.values() for source in by_source}
+    for source in sorted(sources):
+        writer = tf.summary.create_file_writer(str(folder / source))
+        with files.file_errors(), writer.as_default():
+            for measure, by_source in lines.items():
+                for step, values in by_source.get(source, {}).items():
+                    tf.summary.scalar(f"accuracy/{measure}", np.mean(values), step)
+            tf.summary.text("table", table, 0)
+        writer.close()

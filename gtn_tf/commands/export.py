@@ -1,0 +1,86 @@
+"""Everything that others can use of a run, in one folder: what bin/export writes.
+
+OUTPUT/  teacher/  learner/  learner.keras  synthetic.npz  tfds/NAME/1.0.0/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+
+from gtn_tf.commands import train
+from gtn_tf.data import loaders
+from gtn_tf.export import cards, saved_models, synthetic_data
+from gtn_tf.runs import files, folders, meta_training
+from gtn_tf.runs.fields import check, field
+from gtn_tf.teachers.base import Real
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Which run is exported, and where to."""
+
+    workdir: str = field("", "folder of the run, finished or not: its last checkpoint")
+    output: str = field(
+        "", "folder to write, new or of an earlier export; by default WORKDIR/export"
+    )
+    data_dir: str = field("", "folder with the original files; by default the run's")
+    ready: bool = field(
+        False,
+        "only the teacher, its variables in float16, and card.md, which says what it "
+        "teaches: what comes with the package in gtn_tf/ready/NAME; the run's "
+        "results.json and evaluation/ are quoted",
+    )
+
+    def __post_init__(self):
+        check(self)
+        if not self.workdir:
+            raise ValueError(
+                "--workdir is not given: give the folder of a run of bin/train"
+            )
+
+
+def run(config: ExportConfig) -> None:
+    """Writes the folder.
+
+    Raises:
+      ValueError: no run in workdir, or an output that is something else.
+    """
+    folder = Path(config.workdir).expanduser()
+    output = Path(config.output).expanduser() if config.output else folder / "export"
+    run_config = folders.read_config(folder, data_dir=config.data_dir)
+    _check_output(output)
+    dataset = loaders.load(
+        run_config.dataset, run_config.data_dir or None, run_config.seed
+    )
+    trained = meta_training.restore(run_config, dataset, folder)
+    output.mkdir(parents=True, exist_ok=True)
+    if config.ready:
+        text = cards.card(folder, run_config)
+        train.export_teacher(run_config, dataset, trained, output, half=True)
+        files.replace_text(output / "card.md", text)
+        print(f"exported to {output}", file=sys.stderr)
+        return
+    model = train.export_run(run_config, dataset, trained, output)
+    saved_models.export_keras(output / "learner.keras", model, dataset)
+    teacher = trained.problem.teacher
+    if not isinstance(teacher, Real):
+        shown = synthetic_data.collect(teacher, run_config.seed)
+        rates = trained.problem.hyperparameters.values()
+        synthetic_data.save_npz(output / "synthetic.npz", shown, rates)
+        name = re.sub(r"\W", "_", f"{dataset.name}_{run_config.teacher}")
+        synthetic_data.save_tfrecords(output / "tfds", shown, name, dataset.class_names)
+    print(f"exported to {output}", file=sys.stderr)
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output={output} is a file: give a folder")
+    earlier = output / "teacher" / "saved_model.pb"
+    if output.is_dir() and any(output.iterdir()) and not earlier.is_file():
+        raise ValueError(
+            f"--output={output} is not empty and holds no earlier export: give a new "
+            "or an empty folder"
+        )

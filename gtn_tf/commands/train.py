@@ -1,0 +1,156 @@
+"""One run: from a configuration to a folder with teacher, learner and final table."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+import gtn_tf
+from gtn_tf.data import loaders
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.evaluation import few_step
+from gtn_tf.export import saved_models
+from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.locks import locked
+from gtn_tf.runs.meta_training import Trained
+from gtn_tf.studies import kinds
+
+
+def run(config: TrainingConfig) -> dict:
+    """A whole run; `results.json` and the returned value are the same.
+
+    Raises:
+      ValueError: a configuration, data or folder that cannot be used; nothing has
+        been written then.
+    """
+    dataset = check(config)
+    folder = Path(config.run_folder).expanduser()
+    folders.open_workdir(folder, config)
+    print(f"run folder: {folder}", file=sys.stderr)
+    with locked(folder):
+        return _run(config, dataset, folder)
+
+
+def check(config: TrainingConfig) -> Dataset:
+    """The data of a run that can be; nothing is written.
+
+    Raises:
+      ValueError: data or learners that cannot be used, memory that does not suffice.
+    """
+    dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
+    builders.choose_threads(config, dataset)
+    specs = builders.build_learner_specs(config, dataset)
+    problem = builders.build_problem(config, dataset)
+    builders.build_differentiation(config, problem, specs)
+    return dataset
+
+
+def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
+    trained = meta_training.meta_train(config, dataset, folder)
+    found = {config.teacher: _test(config, dataset, trained)}
+    if config.teacher != "real" and config.compare_with_real:
+        found["real"] = _compare(config, dataset, folder / "real")
+    results = {
+        "num_outer_steps": trained.progress.outer_step,
+        "seconds": trained.progress.seconds,
+        "teacher": _summary(config, found[config.teacher]),
+    }
+    if "real" in found:
+        results["real"] = _summary(config, found["real"])
+    export_run(config, dataset, trained, folder)
+    folders.write_results(folder, results)
+    print(format_table(config, results, found))
+    return results
+
+
+def _compare(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
+    """Real data with the same learners, T and batch size, as many outer steps."""
+    real = dataclasses.replace(
+        config, teacher="real", curriculum="full", warm_start_steps=0
+    )
+    folders.open_workdir(folder, real)
+    return _test(real, dataset, meta_training.meta_train(real, dataset, folder))
+
+
+def _test(
+    config: TrainingConfig, dataset: Dataset, trained: Trained
+) -> dict[str, list[float]]:
+    """Family -> test accuracies of fresh learners."""
+    return kinds.accuracies(
+        trained.problem,
+        kinds.specs_by_kind(config, dataset),
+        dataset.test,
+        config.num_test_learners,
+        config.seed,
+    )
+
+
+def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
+    """Of all learners of seen kinds, and of each kind by itself."""
+    seen = [
+        a for family in found if family not in config.left_out for a in found[family]
+    ]
+    return {
+        "test_accuracy": few_step.summarize(seen, config.seed),
+        "kinds": {
+            family: few_step.summarize(values, config.seed)
+            | {"unseen": family in config.left_out}
+            for family, values in found.items()
+        },
+    }
+
+
+def export_run(
+    config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
+) -> keras.Model:
+    """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
+    export_teacher(config, dataset, trained, folder)
+    learner, state = trained.evaluator.train(0, config.seed)
+    model = learner.assign(state.params, state.batch_stats)
+    saved_models.export_learner(folder / "learner", model, dataset)
+    return model
+
+
+def export_teacher(
+    config: TrainingConfig,
+    dataset: Dataset,
+    trained: Trained,
+    folder: Path,
+    half: bool = False,
+) -> None:
+    """Writes teacher/.
+
+    Args:
+      half: as of `export.export_teacher`.
+    """
+    saved_models.export_teacher(
+        folder / "teacher", trained.problem, dataset, _provenance(config, trained), half
+    )
+
+
+def _provenance(config: TrainingConfig, trained: Trained) -> dict:
+    return {
+        "flags": config.fixed(),
+        "num_outer_steps": trained.progress.outer_step,
+        "seconds": trained.progress.seconds,
+        "versions": {
+            "gtn_tf": gtn_tf.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
+    """The final table: few-step test accuracy by kind of network."""
+    return (
+        f"test accuracy after {config.num_inner_steps} steps of "
+        f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "
+        f"of each kind, 95 % intervals ({results['num_outer_steps']} outer steps, "
+        f"{results['seconds']:.0f} s)\n" + kinds.format_table(found, config.left_out)
+    )

@@ -1,0 +1,163 @@
+"""Few-step accuracy: what a fresh learner knows after T steps with a teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from gtn_tf.data.original_files import Split
+from gtn_tf.evaluation.compiled_learner import CompiledLearner
+from gtn_tf.meta.inner_loop import InnerState
+from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.networks import learners
+from gtn_tf.networks.stateless import StatelessModel
+from gtn_tf.teaching import rate_scale
+
+_CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
+_NOT_TRAINING = 1  # folded into seeds: no learner that the outer loop has seen
+
+
+class Score(NamedTuple):
+    """How a trained learner does on a split."""
+
+    accuracy: float  # fraction right, 0 to 1
+    loss: float  # mean of the outer loss
+
+
+class Evaluator:
+    """Trains fresh learners with a teacher and measures how well they do.
+
+    Args:
+      problem: the teacher and its inner hyperparameters.
+      specs: the learners to draw from, hashable.
+      build: spec -> Keras model with logits, whose batch norms keep the last batch's
+        statistics in training.
+      fits_rates: multiply the learned rates by a scale that is chosen for each
+        architecture with its first learner, as `teach` does (see `rate_scale`).
+    """
+
+    def __init__(
+        self,
+        problem: MetaProblem,
+        specs: list,
+        build: Callable[..., keras.Model] = learners.build_model,
+        fits_rates: bool = False,
+    ):
+        self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
+        self._specs = specs
+        self._build = build
+        self._fits_rates = fits_rates
+        self._compiled: dict = {}
+        self._scales: dict = {}
+
+    def train(self, index: int, seed: int) -> tuple[StatelessModel, InnerState]:
+        """The index-th fresh learner of this seed after T steps.
+
+        Its architecture goes through the predefined set in turn; its weights and the
+        data order come from (seed, index). Its batch norms have the mean of their
+        statistics over the T batches, as `teach` leaves them in a user's model.
+        """
+        functions = self._functions(index)
+        scale = self._rate_scale(index, seed)
+        state, _ = functions.train(_fresh_seed(index, seed), tf.constant(scale))
+        return functions.learner, state
+
+    def _rate_scale(self, index: int, seed: int) -> float:
+        if not self._fits_rates:
+            return 1.0
+        first = index % len(self._specs)
+        if first not in self._scales:
+            functions, own_seed = self._functions(first), _fresh_seed(first, seed)
+            self._scales[first] = rate_scale.choose(
+                lambda scale: float(functions.train(own_seed, tf.constant(scale))[1])
+            )
+        return self._scales[first]
+
+    def score(self, split: Split, index: int, seed: int) -> Score:
+        """The index-th fresh learner on a split, after T steps."""
+        _, state = self.train(index, seed)
+        return _score(self._functions(index), state, split)
+
+    def accuracies(self, split: Split, num_learners: int, seed: int) -> list[float]:
+        """Few-step accuracy of each of `num_learners` fresh learners."""
+        return [
+            self.score(split, index, seed).accuracy for index in range(num_learners)
+        ]
+
+    def curve(self, split: Split, index: int, seed: int) -> list[Score]:
+        """The index-th fresh learner on a split, after 1, 2, ... T steps (Fig. 2b)."""
+        functions = self._functions(index)
+        state, plan = functions.begin(_fresh_seed(index, seed))
+        scores = []
+        for step in range(self.problem.hyperparameters.num_inner_steps):
+            state = functions.step(state, plan, tf.constant(step))
+            settled = functions.settle(state, plan, tf.constant(step + 1))
+            scores.append(_score(functions, settled, split))
+        return scores
+
+    def probabilities(self, split: Split, index: int, seed: int) -> np.ndarray:
+        """What the index-th fresh learner says of a split after T steps, [N, K]."""
+        learner, state = self.train(index, seed)
+        model = learner.assign(state.params, state.batch_stats)
+        chunks = [
+            tf.nn.softmax(model(self.problem.normalise(images), training=False))
+            for images in np.split(
+                split.images, range(_CHUNK_SIZE, len(split.labels), _CHUNK_SIZE)
+            )
+        ]
+        return np.concatenate(chunks)
+
+    def _functions(self, index: int) -> CompiledLearner:
+        spec = self._specs[index % len(self._specs)]
+        if spec not in self._compiled:
+            self._compiled[spec] = CompiledLearner(self.problem, self._build(spec))
+        return self._compiled[spec]
+
+
+def _fresh_seed(index: int, seed: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in([seed, index], _NOT_TRAINING)
+
+
+def _score(functions: CompiledLearner, state: InnerState, split: Split) -> Score:
+    totals = np.zeros(2)
+    for start in range(0, len(split.labels), _CHUNK_SIZE):
+        chunk = slice(start, start + _CHUNK_SIZE)
+        images, labels = split.images[chunk], split.labels[chunk]
+        measured = functions.measure(state, tf.constant(images), tf.constant(labels))
+        totals += [float(value) for value in measured]
+    return Score(*(float(total) / len(split.labels) for total in totals))
+
+
+def summarize(values: list[float], seed: int) -> dict:
+    """Mean and 95 % percentile bootstrap interval (n = 1,000, section 3).
+
+    Args:
+      values: one for each of at least two fresh learners.
+    """
+    if len(set(values)) == 1:  # every resample is the same: no interval to compute
+        mean = low = high = values[0]
+    else:
+        interval = stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=1000,
+            confidence_level=0.95,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        mean, low, high = np.mean(values), interval.low, interval.high
+    numbers = {"mean": float(mean), "low": float(low), "high": float(high)}
+    return numbers | {"values": values}
+
+
+def interval(values: list[float]) -> str:
+    """Mean and interval of `summarize` as text, in percent."""
+    summary = summarize(values, 0)
+    mean, low, high = (100 * summary[key] for key in ("mean", "low", "high"))
+    return f"{mean:.2f} % ({low:.2f} to {high:.2f})"

@@ -1,0 +1,37 @@
+"""Architectures that a teacher has not been trained with, made from one that it has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from gtn_tf.networks.learners import LearnerSpec
+
+
+def _scaled(factor: float) -> Callable:
+    def change(spec: LearnerSpec) -> LearnerSpec:
+        widths = tuple(max(1, round(factor * width)) for width in spec.widths)
+        return dataclasses.replace(spec, widths=widths)
+
+    return change
+
+
+def _family(name: str, *widths: int) -> Callable:
+    return lambda spec: dataclasses.replace(spec, family=name, widths=widths)
+
+
+# Name -> the architecture that differs so from a trained one.
+HELD_OUT: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
+    "half as wide": _scaled(0.5),
+    "twice as wide": _scaled(2),
+    "deeper, fully convolutional": _family("cifar10", 48, 96, 96, 96, 96),
+    "fully connected": _family("fully_connected", 256, 128),
+    "small residual network": _family("residual", 48, 96),
+    "without weight norm": lambda s: dataclasses.replace(s, weight_norm=False),
+}
+
+
+def specs(trained: list[LearnerSpec]) -> dict[str, LearnerSpec]:
+    """Name -> held-out architecture, without those that are in the trained set."""
+    changed = {name: change(trained[0]) for name, change in HELD_OUT.items()}
+    return {name: spec for name, spec in changed.items() if spec not in trained}

@@ -1,0 +1,202 @@
+"""A teacher and a learner as files that load without this library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.data.loaders import Dataset, normalise
+from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.networks import layers
+from gtn_tf.runs import files
+from gtn_tf.teachers.base import GTN, Real, Teacher
+
+
+def export_teacher(
+    folder: Path,
+    problem: MetaProblem,
+    dataset: Dataset,
+    provenance: dict,
+    half: bool = False,
+) -> None:
+    """Writes a SavedModel with these signatures; names are those of the outputs.
+
+    hyperparameters() -> learning_rate [T], momentum [T], ...
+    preprocess(images [N, H, W, C], raw pixels) -> images [N, H, W, C]
+    description() -> description, JSON: data set, class names, shapes, provenance
+    batch(step, seed [2]) -> images [B, H, W, C], targets [B, K]   not for real data
+    images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN
+
+    An image of the last one depends on its own latents and targets only: the
+    generator's batch norm uses statistics of the batches that it teaches with.
+
+    Args:
+      provenance: how the teacher came about; goes into the description as it is.
+      half: keep the teacher's weights, latents or pixels as float16, which halves the
+        files; signatures take and give float32 as before.
+    """
+    teacher = problem.teacher.stored_in("float16") if half else problem.teacher
+    module = tf.Module()
+    module.state = [teacher.variables, problem.hyperparameters.variables]
+    signatures = {
+        "hyperparameters": tf.function(problem.hyperparameters.values, []),
+        "preprocess": _preprocess_signature(dataset),
+        "description": _description_signature(teacher, dataset, provenance),
+    }
+    if not isinstance(teacher, Real):
+        signatures["batch"] = _batch_signature(teacher)
+    if isinstance(teacher, GTN):
+        statistics = teacher.statistics(tf.constant([0, 0]))
+        module.statistics = [tf.Variable(value) for value in statistics]
+        signatures["images"] = _images_signature(teacher, module.statistics)
+    files.replace(
+        folder,
+        lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
+    )
+
+
+def _preprocess_signature(dataset: Dataset):
+    def preprocess(images):
+        return {"images": normalise(images, dataset.mean, dataset.std)}
+
+    return tf.function(preprocess, [_raw_images(dataset)])
+
+
+def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict):
+    spec = teacher.spec
+    text = json.dumps(
+        {
+            "dataset": dataset.name,
+            "class_names": list(dataset.class_names),
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+            "image_shape": list(spec.image_shape),
+            "num_inner_steps": spec.num_inner_steps,
+            "inner_batch_size": spec.inner_batch_size,
+        }
+        | provenance
+    )
+    return tf.function(lambda: {"description": tf.constant(text)}, [])
+
+
+def _batch_signature(teacher: Teacher):
+    def batch(step, seed):
+        images, targets = teacher.batch(step, seed)
+        return {"images": images, "targets": targets}
+
+    step = tf.TensorSpec([], tf.int32, "step")
+    return tf.function(batch, [step, tf.TensorSpec([2], tf.int32, "seed")])
+
+
+def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
+    def images(latents, targets):
+        values = [tf.convert_to_tensor(v) for v in statistics]
+        return {"images": teacher.generate(teacher.weights(), values, latents, targets)}
+
+    spec = teacher.spec
+    latents = tf.TensorSpec([None, teacher.latent_size], spec.dtype, "latents")
+    targets = tf.TensorSpec([None, spec.num_classes], spec.dtype, "targets")
+    return tf.function(images, [latents, targets])
+
+
+def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
+    """Writes a trained learner that takes raw pixels; normalisation is inside.
+
+    serving_default(images [N, H, W, C]) -> logits [N, K], probabilities [N, K]
+    class_names() -> class_names [K]
+    """
+
+    def serve(images):
+        x = normalise(images, dataset.mean, dataset.std)
+        logits = model(x, training=False)
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    def class_names():
+        return {"class_names": tf.constant(dataset.class_names)}
+
+    module = tf.Module()
+    module.model = model
+    signatures = {
+        "serving_default": tf.function(serve, [_raw_images(dataset)]),
+        "class_names": tf.function(class_names, []),
+    }
+    files.replace(
+        folder,
+        lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
+    )
+
+
+def _raw_images(dataset: Dataset) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *dataset.image_shape], tf.float32, "images")
+
+
+def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
+    """Writes a trained learner as a .keras file of Keras' own layers, compiled.
+
+    Raw pixels [N, H, W, C] -> logits [N, K]; normalisation is its first layer.
+    """
+    images = keras.Input(dataset.image_shape, name="images")
+    variance = dataset.std.astype("float64") ** 2
+    x = keras.layers.Normalization(mean=dataset.mean, variance=variance)(images)
+    plain = keras.Model(images, plain_model(model)(x), name=model.name)
+    plain.compile(
+        optimizer="sgd",
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    files.replace(path, plain.save)
+
+
+def plain_model(model: keras.Model) -> keras.Model:
+    """The same function as a trained learner of `layers`, of Keras' own layers.
+
+    Normalised weights g V / ||V|| become plain ones.
+    """
+    plain = keras.models.clone_model(model, clone_function=_plain_layer)
+    for source, target in zip(model.layers, plain.layers, strict=True):
+        target.set_weights(_plain_weights(source))
+    return plain
+
+
+_PLAIN = {
+    layers.WeightNormDense: keras.layers.Dense,
+    layers.WeightNormConv2D: keras.layers.Conv2D,
+}
+_KERAS = {**_PLAIN, layers.LayerNorm: keras.layers.LayerNormalization}
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if isinstance(layer, layers.BatchNorm):
+        return keras.layers.BatchNormalization(
+            momentum=0.0,
+            epsilon=layer.epsilon,
+            scale=not layer.center_only,
+            name=layer.name,
+            dtype=layer.dtype_policy,
+        )
+    if isinstance(layer, layers.PositionEmbedding):
+        # Adds its bias to once what it gets.
+        return keras.layers.EinsumDense(
+            "btd,td->btd",
+            layer.embeddings.shape,
+            bias_axes="td",
+            kernel_initializer="ones",
+            name=layer.name,
+            dtype=layer.dtype_policy,
+        )
+    return _KERAS.get(type(layer), type(layer)).from_config(layer.get_config())
+
+
+def _plain_weights(layer: keras.layers.Layer) -> list:
+    if isinstance(layer, layers.BatchNorm):
+        if layer.center_only:  # Keras divides by sqrt(variance + epsilon): make it 1
+            return [layer.beta, layer.mean, 1 - layer.epsilon + 0 * layer.mean]
+        return [layer.gamma, layer.beta, layer.mean, layer.variance]
+    if isinstance(layer, layers.PositionEmbedding):
+        return [1 + 0 * layer.embeddings, layer.embeddings]
+    if type(layer) in _PLAIN:
+        return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+    return layer.get_weights()

@@ -1,0 +1,82 @@
+"""What the unrolled loop keeps, and whether there is room for it (Appendix D)."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.meta.meta_gradients import Differentiation
+
+_BUDGET_BYTES = 1 << 30
+# A kept step holds more than its layers' outputs: products of the inner gradient.
+# On the MNIST learner 64-128-256 180 MB against 145 MB of outputs; with a reserve.
+_KEPT_PER_OUTPUT = 1.35
+
+
+def activation_bytes(models: list[keras.Model], batch_size: int) -> int:
+    """Estimated bytes that one inner step keeps for the way back."""
+    numbers = sum(
+        math.prod(output.shape[1:])
+        for model in models
+        for layer in model.layers
+        for output in keras.tree.flatten(layer.output)
+    )
+    itemsize = 4  # float32; bfloat16 casts products only, and their inputs are kept
+    return int(numbers * batch_size * itemsize * _KEPT_PER_OUTPUT)
+
+
+def should_recompute(bytes_per_step: int, num_inner_steps: int) -> bool:
+    """True where keeping all inner steps' activations would exceed 1 GiB."""
+    return bytes_per_step * num_inner_steps > _BUDGET_BYTES
+
+
+def kept_bytes(
+    bytes_per_step: int,
+    state_bytes: int,
+    num_inner_steps: int,
+    differentiation: Differentiation,
+) -> int:
+    """Estimated bytes that one meta-gradient keeps at its peak.
+
+    Args:
+      bytes_per_step: of `activation_bytes`.
+      state_bytes: a learner's parameters and its optimizer's slots.
+    """
+    if not differentiation.recompute:
+        return num_inner_steps * (bytes_per_step + state_bytes)
+    num_segments = math.ceil(num_inner_steps / differentiation.segment_length)
+    return num_segments * state_bytes + differentiation.segment_length * bytes_per_step
+
+
+def check_fits(needed: int) -> None:
+    """Refuses what the machine has no memory for; GPUs are not looked at.
+
+    Raises:
+      ValueError: more is needed than is available.
+    """
+    available = available_bytes()
+    if available and needed > available and not tf.config.list_physical_devices("GPU"):
+        raise ValueError(
+            f"one outer step would keep about {needed / 1e9:.1f} GB, and "
+            f"{available / 1e9:.1f} GB are available: give --recompute=always "
+            "--segment_length=1, a smaller --inner_batch_size, fewer "
+            "--num_inner_steps, or a narrower --learner"
+        )
+
+
+def available_bytes(
+    meminfo: Path = Path("/proc/meminfo"),
+    limit: Path = Path("/sys/fs/cgroup/memory.max"),
+) -> int:
+    """Memory that can still be used; 0 where the system does not say."""
+    found = []
+    if meminfo.is_file():
+        kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.M)
+        found += [1024 * int(kilobytes[1])] if kilobytes else []
+    if limit.is_file() and (text := limit.read_text().strip()).isdecimal():
+        found.append(int(text))
+    return min(found, default=0)

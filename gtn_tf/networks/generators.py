@@ -1,0 +1,82 @@
+"""The generator G(z, y) -> x of Appendix A.1, for any image shape."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.networks import layers, learners, stateless, upsampling
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorSpec:
+    """Shapes and options of a generator.
+
+    Attributes:
+      latent_size: numbers in z (Tables 2 and 3: 128).
+      num_classes: K; y is a distribution over them.
+      image_shape: (H, W, C), H and W divisible by 4.
+      widths: units of the first dense layer, channels after the second, filters of
+        the first convolution (A.1: 1024, 128, 64).
+      output_scale: the tanh is multiplied by this (the paper's text: 1).
+      weight_norm: normalise the generator's weights as well as the learner's
+        (section 2).
+      precision: "float32", "bfloat16" (products only), or "float64" (for checks).
+    """
+
+    latent_size: int
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    widths: tuple[int, int, int] = (1024, 128, 64)
+    output_scale: float = 1.0
+    weight_norm: bool = True
+    precision: str = "float32"
+
+
+def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
+    """G: latents [B, latent_size], targets [B, K] -> images [B, H, W, C].
+
+    Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbour
+    upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm and
+    LeakyReLU in between (A.1). Called with training=True, as in meta-training, batch
+    norm uses the batch's own statistics; otherwise those of its weights.
+
+    Raises:
+      ValueError: an image side that is not divisible by 4.
+    """
+    height, width, channels = spec.image_shape
+    if height % 4 or width % 4:
+        raise ValueError(
+            f"images of {height}x{width} pixels do not suit the generator: it "
+            "upsamples twice, so both sides must be divisible by 4; use such a data "
+            "set, or --teacher=distillation"
+        )
+    hidden_units, base_channels, filters = spec.widths
+    product, dtype = learners.layer_dtypes(spec.precision)
+
+    def hidden(layer, features):
+        features = layers.BatchNorm(dtype=dtype)(layer(features))
+        return layers.activation(dtype)(features)
+
+    def dense(units):
+        return layers.dense(units, spec.weight_norm, product, use_bias=False)
+
+    latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
+    targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
+    features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
+    features = hidden(dense(hidden_units), features)
+    features = hidden(dense(base_channels * height // 4 * (width // 4)), features)
+    features = keras.layers.Reshape(
+        (height // 4, width // 4, base_channels), dtype=dtype
+    )(features)
+    convolution = layers.convolution(filters, spec.weight_norm, product, use_bias=False)
+    features = keras.layers.UpSampling2D(2, dtype=dtype)(features)
+    features = hidden(convolution, features)
+    last = upsampling.upsampled_convolution(channels, spec.weight_norm, product)
+    images = keras.layers.Activation("tanh", dtype=dtype)(last(features))
+    images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
+    model = keras.Model([latents, targets], images, name="generator")
+    stateless_model = stateless.StatelessModel(model)
+    return stateless_model.assign(*stateless_model.init(tf.constant([seed, 0])))

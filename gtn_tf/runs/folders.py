@@ -1,0 +1,137 @@
+"""A run's folder: its flags, metrics, checkpoints and results.
+
+workdir/  flags.txt  metrics.csv  checkpoints/  results.json  samples/
+          events.out.tfevents.*  teacher/  learner/  real/ (the comparison's own)
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from gtn_tf.meta.outer_loop import Progress
+from gtn_tf.runs import files
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.fields import Config
+
+COLUMNS = (
+    "outer_step",
+    "seconds",
+    "meta_loss",
+    "intermediate_loss",
+    "gradient_norm",
+    "validation_accuracy",
+    "num_divergences",
+)
+
+
+def open_workdir(folder: Path, config: Config) -> None:
+    """Makes a run's folder, or checks that it holds a run of this configuration.
+
+    Raises:
+      ValueError: the folder cannot be written, holds something else, or a run of
+        another configuration; what is there stays as it was.
+    """
+    flagfile = folder / "flags.txt"
+    try:
+        if flagfile.is_file():
+            _check_same(flagfile, config)
+        elif folder.is_dir() and set(folder.iterdir()) - {files.beside(flagfile)}:
+            raise ValueError(
+                f"--workdir={folder} is not empty and holds no run (no flags.txt): "
+                "give a new or an empty folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        files.replace_text(flagfile, config.as_flagfile())
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={folder} cannot be written ({error.strerror}): give a folder "
+            "that you may write to"
+        ) from None
+
+
+def read_config(folder: Path, data_dir: str = "") -> TrainingConfig:
+    """The configuration of the run in a folder.
+
+    Args:
+      data_dir: in place of the run's own, where given.
+
+    Raises:
+      ValueError: the folder holds no run.
+    """
+    config = read(TrainingConfig, folder)
+    return dataclasses.replace(config, data_dir=data_dir) if data_dir else config
+
+
+def read(config_class: type[Config], folder: Path) -> Config:
+    """The configuration recorded in a folder.
+
+    Raises:
+      ValueError: the folder holds no run of this kind.
+    """
+    values = _read_flags(config_class, folder / "flags.txt")
+    return config_class(**values | {"workdir": str(folder)})
+
+
+def _read_flags(config_class: type[Config], flagfile: Path) -> dict:
+    try:
+        return config_class.values_of(flagfile.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
+            f"{error}): give another --workdir"
+        ) from None
+
+
+def _check_same(flagfile: Path, config: Config) -> None:
+    there = _read_flags(type(config), flagfile)
+    different = [
+        f"--{name}={there.get(name)} there, {value} now"
+        for name, value in config.fixed().items()
+        if there.get(name) != value
+    ]
+    if different:
+        raise ValueError(
+            f"--workdir={flagfile.parent} holds a run of another configuration "
+            f"({'; '.join(different)}): go on with --flagfile={flagfile}, or give "
+            "another --workdir"
+        )
+
+
+def write_results(folder: Path, results: dict) -> None:
+    """Writes results.json."""
+    files.replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+class Metrics:
+    """metrics.csv: a header and one row for each outer step.
+
+    Args:
+      num_steps: rows to keep; those of steps that will be done again are dropped.
+    """
+
+    def __init__(self, folder: Path, num_steps: int):
+        path = folder / "metrics.csv"
+        rows = []
+        if path.is_file():
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))[1 : num_steps + 1]
+        lines = [",".join(row) + "\n" for row in [COLUMNS, *rows]]
+        files.replace_text(path, "".join(lines))
+        self._file = path.open("a", newline="", buffering=1)
+
+    def write(
+        self, progress: Progress, result, validation_accuracy, num_divergences: int = 0
+    ) -> None:
+        """Appends a row; `validation_accuracy` may be None."""
+        row = [progress.outer_step, round(progress.seconds, 3), *result]
+        row.append("" if validation_accuracy is None else validation_accuracy)
+        row.append(num_divergences)
+        csv.writer(self._file, lineterminator="\n").writerow(row)
+
+    def sync(self) -> None:
+        """What was written is on disk when this returns."""
+        os.fsync(self._file.fileno())

@@ -1,0 +1,179 @@
+"""Meta-training of one teacher in one folder: recorded, saved, continued."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.evaluation import few_step
+from gtn_tf.meta import outer_loop
+from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.outer_loop import Progress, StepResult
+from gtn_tf.runs import (
+    builders,
+    checkpoints,
+    divergence,
+    folders,
+    image_grids,
+    interruption,
+    recording,
+)
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.teachers import warm_start
+from gtn_tf.teachers.base import Teacher
+
+
+class Trained(NamedTuple):
+    """A meta-trained teacher, what evaluates it, and how far training came."""
+
+    problem: MetaProblem
+    evaluator: few_step.Evaluator
+    progress: Progress
+
+
+def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
+    """Trains the configured teacher to the end, from where the folder stands.
+
+    Only the training and validation splits are read.
+
+    Raises:
+      ArithmeticError: training diverges more often than is allowed.
+      Interrupted: by a signal, after saving.
+    """
+    run = _Run(config, dataset, folder)
+    start = run.restore()
+    if not start.outer_step:
+        start = _begin(run.problem.teacher, config, dataset)
+    with (
+        interruption.heard() as request,
+        tqdm(
+            total=config.num_outer_steps,
+            initial=start.outer_step,
+            desc=config.teacher,
+            unit="outer step",
+            file=sys.stderr,
+        ) as bar,
+    ):
+        progress = outer_loop.train(
+            run.guarded_step,
+            start,
+            config.num_outer_steps,
+            config.time_limit_seconds,
+            _Recorder(run, config, dataset, folder, start, bar),
+            lambda: bool(request),
+        )
+        run.save(progress)
+    if request:
+        raise interruption.Interrupted(request.signal_number, progress.outer_step)
+    return Trained(run.problem, run.evaluator, progress)
+
+
+def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
+    """The teacher of the folder's last checkpoint, as it is.
+
+    Raises:
+      ValueError: no outer step has been saved.
+    """
+    run = _Run(config, dataset, folder)
+    progress = run.restore()
+    if not progress.outer_step:
+        raise ValueError(
+            f"--workdir={folder} holds no checkpoint of an outer step: train with "
+            f"bin/train --flagfile={folder}/flags.txt first"
+        )
+    return Trained(run.problem, run.evaluator, progress)
+
+
+def _begin(teacher: Teacher, config: TrainingConfig, dataset: Dataset) -> Progress:
+    """The start of a run; its seconds are those of the warm start."""
+    began = time.perf_counter()
+    if config.warm_start_steps and teacher.stores:
+        warm_start.warm_start(teacher, dataset, config.warm_start_steps, config.seed)
+    return Progress(0, time.perf_counter() - began)
+
+
+class _Run:
+    """What changes during training, its guard, and its checkpoints.
+
+    All randomness is drawn from (seed, outer_step), so that the variables, the guard
+    and the progress are the whole state.
+    """
+
+    def __init__(self, config: TrainingConfig, dataset: Dataset, folder: Path):
+        specs = builders.build_learner_specs(config, dataset)
+        rate_factor = tf.Variable(1.0)
+        self.problem = builders.build_problem(config, dataset)
+        self.evaluator = few_step.Evaluator(self.problem, specs)
+        self._step = builders.build_outer_step(
+            config, dataset, self.problem, specs, rate_factor
+        )
+        self._seed = config.seed
+        slots = [variable.value for variable in self._step.optimizer.variables]
+        changed = [*self.problem.variables, *slots]
+        self._variables = [*changed, rate_factor]
+        self.guard = divergence.Guard(changed, rate_factor, config.max_divergences)
+        self._checkpoints = checkpoints.Checkpoints(folder / "checkpoints")
+
+    def guarded_step(self, outer_step: int) -> StepResult:
+        """One outer step, undone where it shows that training has diverged."""
+        return self.guard(lambda number: self._step(number, self._seed), outer_step)
+
+    def save(self, progress: Progress) -> None:
+        variables = {f"variable_{i}": v.numpy() for i, v in enumerate(self._variables)}
+        self._checkpoints.save(progress, variables | self.guard.state())
+
+    def restore(self) -> Progress:
+        """Progress of the last checkpoint, its values in the variables."""
+        found = self._checkpoints.restore()
+        if found is None:
+            return Progress(0, 0.0)
+        progress, arrays = found
+        for i, variable in enumerate(self._variables):
+            variable.assign(arrays[f"variable_{i}"])
+        self.guard.set_state(arrays)
+        return progress
+
+
+class _Recorder:
+    """Called after every outer step: bar, metrics, summaries, checkpoints."""
+
+    def __init__(self, run: _Run, config, dataset, folder, start, bar):
+        self._run = run
+        self._config = config
+        self._dataset = dataset
+        self._bar = bar
+        self._metrics = folders.Metrics(folder, start.outer_step)
+        self._summaries = recording.Summaries(folder)
+        self._saved_at = time.perf_counter()
+
+    def __call__(self, progress: Progress, result: StepResult) -> None:
+        config = self._config
+        self._summaries.step(progress, result)
+        last = progress.outer_step == config.num_outer_steps
+        accuracy = None
+        if last or progress.outer_step % config.validate_every == 0:
+            accuracy = self._validate(progress)
+        num_divergences = self._run.guard.num_divergences
+        self._metrics.write(progress, result, accuracy, num_divergences)
+        now = time.perf_counter()
+        if now - self._saved_at >= config.checkpoint_every_seconds:
+            self._metrics.sync()
+            self._run.save(progress)
+            self._saved_at = now
+        self._bar.set_postfix(meta_loss=f"{result.meta_loss:.4f}", refresh=False)
+        self._bar.update()
+
+    def _validate(self, progress: Progress) -> float:
+        evaluator = self._run.evaluator
+        problem = evaluator.problem
+        validation = self._dataset.validation
+        accuracy = evaluator.score(validation, 0, self._config.seed).accuracy
+        grid = image_grids.curriculum_grid(problem.teacher, self._dataset.class_names)
+        self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
+        return accuracy

@@ -1,0 +1,262 @@
+"""Comparisons: variants of one run, several seeds each, in a table and figures.
+
+Each run has its own folder, VARIANT/seed_N, with a `record.json` once it is done: a
+comparison that is started again goes on where it was, also inside a run.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from gtn_tf.data import loaders
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.evaluation import few_step, measures, plots
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.runs import builders, files, folders, meta_training
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.locks import locked
+from gtn_tf.studies import kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Variants of one run.
+
+    Attributes:
+      split: "test" for a result; "validation" where a variant is to be chosen.
+      variants: name -> fields that differ from the base run.
+      unseen: families that every variant is measured on as well; where there are none,
+        those that it leaves out, or else other widths of its first family.
+      against: name -> the variant that it is compared with on unseen architectures.
+      by_kind: a row of the table for each family that was left out, of the first
+        variant without it, in place of one for each variant.
+    """
+
+    split: str
+    variants: dict[str, dict[str, Any]]
+    unseen: tuple[str, ...] = ()
+    against: dict[str, str] = dataclasses.field(default_factory=dict)
+    by_kind: bool = False
+
+
+def run(
+    comparison: Comparison, config: TrainingConfig, folder: Path, num_seeds: int
+) -> str:
+    """Runs what has not been run; writes table.md, results.csv and figures.
+
+    Args:
+      config: the base run; its seed gives way to 0, 1, ... num_seeds - 1.
+
+    Returns:
+      The table.
+
+    Raises:
+      ValueError: a run that cannot be, before the first has begun; a folder that
+        another process has.
+    """
+    runs = [
+        (
+            name,
+            dataclasses.replace(
+                config,
+                **changes,
+                seed=seed,
+                workdir=str(folder / name.replace(" ", "_") / f"seed_{seed}"),
+            ),
+        )
+        for seed in range(num_seeds)
+        for name, changes in comparison.variants.items()
+    ]
+    records = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        for name, run_config in runs:
+            records.append(_once(name, run_config, comparison))
+            _report(folder, comparison, records)
+    return format_table(comparison, records)
+
+
+def _once(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
+    """The record of a run, from its folder or from running it."""
+    folder = Path(config.workdir)
+    folders.open_workdir(folder, config)
+    path = folder / "record.json"
+    asked = [
+        config.num_outer_steps,
+        config.time_limit_seconds,
+        config.num_test_learners,
+    ]
+    if path.is_file():
+        record = json.loads(path.read_text())
+        if record["asked"] == asked:
+            return record
+    print(f"{name}, seed {config.seed}: {folder}", file=sys.stderr)
+    record = _record(name, config, comparison) | {"asked": asked}
+    files.replace_text(path, json.dumps(record) + "\n")
+    return record
+
+
+def _record(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
+    """Trains and measures: accuracy of fresh learners, after each inner step too."""
+    dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
+    builders.choose_threads(config, dataset)
+    record = {"variant": name, "seed": config.seed, "diverged": False}
+    try:
+        trained = meta_training.meta_train(config, dataset, Path(config.workdir))
+    except ArithmeticError as error:
+        print(f"{name}, seed {config.seed}: {error}", file=sys.stderr)
+        return record | {"diverged": True}
+    split = getattr(dataset, comparison.split)
+    curves = [
+        trained.evaluator.curve(split, index, config.seed)
+        for index in range(config.num_test_learners)
+    ]
+    unseen = _held_out(config, dataset, trained, comparison, split)
+    return record | {
+        "num_outer_steps": trained.progress.outer_step,
+        "seconds": trained.progress.seconds,
+        "split": comparison.split,
+        "accuracy": [curve[-1].accuracy for curve in curves],
+        "loss": [curve[-1].loss for curve in curves],
+        "curve": np.mean([[s.accuracy for s in c] for c in curves], axis=0).tolist(),
+        "held_out": [value for own in unseen.values() for value in own],
+        "kinds": unseen,
+    }
+
+
+def _held_out(
+    config,
+    dataset: Dataset,
+    trained: meta_training.Trained,
+    comparison: Comparison,
+    split,
+) -> dict[str, list[float]]:
+    """Family -> accuracies of architectures that the teacher was not trained with."""
+    families = comparison.unseen or config.left_out
+    specs = {f: kinds.unseen_specs(config, dataset, f) for f in families}
+    if not families:
+        seen = builders.build_learner_specs(config, dataset)
+        family = seen[0].family
+        unseen = dataclasses.replace(
+            config, learner=family, num_learners=8, seed=2**31 - 1
+        )
+        drawn = builders.build_learner_specs(unseen, dataset)
+        specs = {family: [spec for spec in drawn if spec not in seen]}
+    return kinds.accuracies(
+        trained.problem, specs, split, config.num_test_learners, config.seed
+    )
+
+
+def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
+    """Table, CSV and figures of the runs so far."""
+    done = [record for record in records if not record["diverged"]]
+    with (folder / "results.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["variant", "seed", "learner", "accuracy", "loss"])
+        for record in done:
+            values = zip(record["accuracy"], record["loss"], strict=True)
+            for index, value in enumerate(values):
+                writer.writerow([record["variant"], record["seed"], index, *value])
+    files.replace_text(folder / "table.md", format_table(comparison, records))
+    plots.outer_curves(folder, comparison.variants, done)
+    plots.inner_curves(folder, comparison.variants, done)
+
+
+def format_table(comparison: Comparison, records: list[dict]) -> str:
+    """A Markdown table: mean over seeds with its 95 % bootstrap interval."""
+    if comparison.by_kind:
+        return _format_by_kind(comparison, records)
+    headers = [
+        "variant",
+        f"{comparison.split} accuracy",
+        "95 % interval",
+        "other architectures",
+        *(["p"] if comparison.against else []),
+        "seeds",
+        "diverged",
+        "outer steps",
+        "seconds",
+    ]
+    lines = [f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
+    for name in comparison.variants:
+        runs = [record for record in records if record["variant"] == name]
+        done = [record for record in runs if not record["diverged"]]
+        cells = dict.fromkeys(headers, "") | {"variant": name}
+        cells |= {"seeds": len(runs), "diverged": len(runs) - len(done)}
+        if done:
+            cells |= _cells(comparison, done, records)
+        if runs:
+            lines.append("| " + " | ".join(str(cells[h]) for h in headers) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dict:
+    values = [float(np.mean(record["accuracy"])) for record in done]
+    # One seed: the interval is over its fresh learners.
+    if len(values) == 1:
+        values = done[0]["accuracy"]
+    summary = few_step.summarize(values, 0)
+    cells = {
+        f"{comparison.split} accuracy": f"{summary['mean']:.2%}",
+        "95 % interval": f"{summary['low']:.2%} to {summary['high']:.2%}",
+        "other architectures": f"{_mean(done, 'held_out'):.2%}",
+        "outer steps": f"{_mean(done, 'num_outer_steps'):.0f}",
+        "seconds": f"{_mean(done, 'seconds'):.0f}",
+    }
+    rival = comparison.against.get(done[0]["variant"])
+    others = {
+        record["seed"]: record["held_out"]
+        for record in records
+        if record["variant"] == rival and not record["diverged"]
+    }
+    paired = [record for record in done if record["seed"] in others]
+    if paired:
+        own = [a for record in paired for a in record["held_out"]]
+        p = measures.p_value(own, [a for r in paired for a in others[r["seed"]]])
+        cells["p"] = f"{p:.2g}"
+    return cells
+
+
+def _mean(records: list[dict], name: str) -> float:
+    return float(np.mean([record[name] for record in records]))
+
+
+def _format_by_kind(comparison: Comparison, records: list[dict]) -> str:
+    """Kinds that were left out: a teacher beside its rival, learner by learner."""
+    lines = []
+    for family in FAMILIES:
+        name = next(
+            (
+                record["variant"]
+                for variant in comparison.against
+                for record in records
+                if record["variant"] == variant and family in record.get("kinds", ())
+            ),
+            None,
+        )
+        own, others = (
+            {
+                record["seed"]: record["kinds"][family]
+                for record in records
+                if record["variant"] == variant and not record["diverged"]
+            }
+            for variant in (name, comparison.against.get(name))
+        )
+        seeds = sorted(own.keys() & others.keys())
+        if seeds:
+            values = [
+                [a for seed in seeds for a in found[seed]] for found in (own, others)
+            ]
+            cells = [few_step.interval(v) for v in values]
+            p = f"{measures.p_value(*values):.2g}"
+            lines.append([family, name, *cells, p, len(seeds)])
+    headers = ["left out", "variant", "teacher", "rival", "p", "seeds"]
+    return tabulate(lines, headers, "github", disable_numparse=True) + "\n"

@@ -1,0 +1,94 @@
+"""Few-step accuracy by kind of network: the kinds trained with, and those left out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tabulate import tabulate
+
+from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.original_files import Split
+from gtn_tf.evaluation import few_step, measures
+from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.networks.learner_spec import LearnerSpec
+from gtn_tf.runs import builders
+from gtn_tf.runs.config import TrainingConfig
+
+_UNSEEN_PER_KIND = 4  # architectures drawn of a kind that was left out
+
+
+def specs_by_kind(
+    config: TrainingConfig, dataset: Dataset
+) -> dict[str, list[LearnerSpec]]:
+    """Family -> architectures to measure: those trained with, then draws of the
+    families that `--leave_out` names."""
+    found: dict[str, list[LearnerSpec]] = {}
+    for spec in builders.build_learner_specs(config, dataset):
+        found.setdefault(spec.family, []).append(spec)
+    seen = {family: found[family] for family in FAMILIES if family in found}
+    return seen | {
+        family: unseen_specs(config, dataset, family) for family in config.left_out
+    }
+
+
+def unseen_specs(
+    config: TrainingConfig, dataset: Dataset, family: str
+) -> list[LearnerSpec]:
+    """Architectures of one family, of the widths that `any` draws."""
+    others = [name for name in FAMILIES if name != family]
+    alone = dataclasses.replace(
+        config,
+        learner="any",
+        leave_out=",".join(others),
+        num_learners=_UNSEEN_PER_KIND,
+    )
+    return builders.build_learner_specs(alone, dataset)
+
+
+def accuracies(
+    problem: MetaProblem,
+    kinds: dict[str, list[LearnerSpec]],
+    split: Split,
+    num_learners: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Family -> few-step accuracy of each of `num_learners` fresh learners, with rates
+    that are scaled for each architecture.
+
+    Of the same seed, learners of two teachers begin with equal weights.
+    """
+    return {
+        family: few_step.Evaluator(problem, specs, fits_rates=True).accuracies(
+            split, num_learners, seed
+        )
+        for family, specs in kinds.items()
+    }
+
+
+def format_table(
+    found: dict[str, dict[str, list[float]]], left_out: tuple[str, ...]
+) -> str:
+    """A row for each kind and one for all that were trained with.
+
+    Args:
+      found: source -> family -> accuracies; the first source is compared with each
+        other one, learner by learner (Wilcoxon's signed-rank test).
+    """
+    (first, *others) = found
+    families = {
+        f"{family} (unseen)" if family in left_out else family: [family]
+        for family in found[first]
+    }
+    seen = [family for family in found[first] if family not in left_out]
+    rows = {"all seen kinds": seen} | families if len(seen) > 1 else families
+    lines = []
+    for name, members in rows.items():
+        values = {s: [a for m in members for a in found[s][m]] for s in found}
+        p_values = [measures.p_value(values[first], values[s]) for s in others]
+        lines.append(
+            [name, *(few_step.interval(values[source]) for source in found)]
+            + [f"{p:.2g}" for p in p_values]
+        )
+    headers = ["kind of network", *found, *(f"p ({source})" for source in others)]
+    return tabulate(lines, headers, disable_numparse=True)

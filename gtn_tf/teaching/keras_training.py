@@ -1,0 +1,207 @@
+"""A Keras model trained in place, a step on each batch by learned rates.
+
+What Keras asks of a loop is here: callbacks, mixed precision, frozen and constrained
+weights, batch norm. The step itself is that of `inner_optimizers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.teaching import batch_statistics, learned_schedule, rate_scale
+
+_FIRST_LOSS_SCALE = 2.0**15  # as of Keras' LossScaleOptimizer
+
+
+class Trainer:
+    """Trains one model in place, compiled once for all the times it is trained.
+
+    Args:
+      batches: x [B, H, W, C] and targets [B, K] of each step.
+      rates: [T, R], as `learned_schedule.stacked` gives them.
+      rule: a key of `INNER_OPTIMIZERS`.
+      loss: (targets, outputs) -> scalar.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        batches: Sequence,
+        rates: tf.Tensor,
+        rule: str,
+        loss: Callable,
+    ):
+        self._model = model
+        self._batches = batches
+        self._rates = rates
+        self._rule = rule
+        optimizer = inner_optimizers.INNER_OPTIMIZERS[rule]
+        self._new_steps = _compiled_steps(model, optimizer, loss)
+
+    def choose_rate_scale(self) -> float:
+        """By trials from the weights that the model has, which it keeps."""
+
+        def trial(scale):
+            kept = [tf.identity(variable.value) for variable in self._model.variables]
+            try:
+                losses = self._losses(scale)
+            finally:
+                for variable, value in zip(self._model.variables, kept, strict=True):
+                    variable.assign(value)
+            return rate_scale.late_loss(losses)
+
+        return rate_scale.choose(trial)
+
+    def _losses(self, scale: float) -> list[float]:
+        step = self._new_steps()
+        rates = learned_schedule.scaled(self._rule, self._rates, scale)
+        return [
+            float(step(*batch, tf.unstack(own)))
+            for batch, own in zip(self._batches, rates, strict=True)
+        ]
+
+    def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
+        """One step on each batch; batch norm gets the mean of its statistics.
+
+        Args:
+          scale: of the learning rates.
+
+        Returns:
+          The loss of each batch, before its step.
+        """
+        model, step = self._model, self._new_steps()
+        rates = learned_schedule.scaled(self._rule, self._rates, scale)
+        steps = zip(self._batches, rates, strict=True)
+        with _one_epoch(self._callbacks(verbose, callbacks)) as (callbacks, losses):
+            model.stop_training = False
+            for index, (batch, own) in enumerate(steps):
+                callbacks.on_train_batch_begin(index)
+                losses.append(float(step(*batch, tf.unstack(own))))
+                callbacks.on_train_batch_end(index, {"loss": losses[-1]})
+                if model.stop_training:
+                    break
+            batch_statistics.average(model, self._batches)
+        return losses
+
+    def _callbacks(self, verbose, callbacks) -> keras.callbacks.CallbackList:
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            return callbacks
+        return keras.callbacks.CallbackList(
+            callbacks,
+            add_progbar=verbose != 0,
+            model=self._model,
+            verbose=verbose,
+            epochs=1,
+            steps=len(self._batches),
+        )
+
+
+def inner_loss(name: str, for_probabilities: bool) -> Callable:
+    """(targets, outputs) -> mean, at least in float32."""
+    if name == "cross_entropy" and for_probabilities:
+        return _cross_entropy_of_probabilities
+
+    def loss(targets, outputs):
+        outputs = _widened(outputs)
+        return inner_loop.INNER_LOSSES[name](tf.cast(targets, outputs.dtype), outputs)
+
+    return loss
+
+
+def _cross_entropy_of_probabilities(targets, outputs):
+    # Keras finds the logits behind a softmax, but not behind a cast.
+    targets = tf.cast(targets, outputs.dtype)
+    losses = keras.losses.categorical_crossentropy(targets, outputs)
+    return tf.reduce_mean(_widened(losses))
+
+
+def _widened(values: tf.Tensor) -> tf.Tensor:
+    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
+
+
+@contextlib.contextmanager
+def _one_epoch(callbacks: keras.callbacks.CallbackList):
+    """Around the batches of an epoch, as in `model.fit`; yields losses too."""
+    losses: list[float] = []
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    yield callbacks, losses
+    logs = {"loss": float(np.mean(losses))}
+    callbacks.on_epoch_end(0, logs)
+    callbacks.on_train_end(logs)
+
+
+def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
+    """() -> a function (x, targets, rates) -> loss that moves the model's weights, and
+    begins with nothing remembered.
+
+    Models that compute in float16 have their loss scaled, since gradients would
+    vanish, by less from then on where they overflow. No step is left out.
+    """
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    first_scale = _FIRST_LOSS_SCALE if "float16" in dtypes else 1.0
+    inner_step = tf.function(_inner_step(model, optimizer, loss), autograph=False)
+
+    def new_steps():
+        slots = [
+            learned_schedule.slots(optimizer, v) for v in model.trainable_variables
+        ]
+        scale = first_scale
+
+        def step(x, targets, rates):
+            nonlocal slots, scale
+            while True:
+                with batch_statistics.of_last_batch(model):  # not while callbacks look
+                    value, has_moved, new_slots = inner_step(
+                        slots, x, targets, rates, tf.constant(scale)
+                    )
+                if scale <= 1 or has_moved:
+                    slots = new_slots
+                    return value
+                scale /= 2
+
+        return step
+
+    return new_steps
+
+
+def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
+    """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
+
+    Moves the model's weights; not if the gradient of the scaled loss
+    overflows.
+    """
+
+    def inner_step(slots, x, targets, rates, scale):
+        variables = model.trainable_variables
+        with tf.GradientTape() as tape:
+            value = loss(targets, model(x, training=True))
+            scaled = value * tf.cast(scale, value.dtype)
+        gradients = tape.gradient(
+            scaled,
+            [v.value for v in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        gradients = [
+            tf.convert_to_tensor(g) / tf.cast(scale, g.dtype) for g in gradients
+        ]
+        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+        moves = (scale <= 1) | tf.reduce_all(finite)
+        new_slots = []
+        for variable, gradient, slot in zip(variables, gradients, slots, strict=True):
+            moved, slot = learned_schedule.update(
+                optimizer, variable, gradient, slot, rates
+            )
+            if variable.constraint is not None:
+                moved = variable.constraint(moved)
+            variable.assign(tf.where(moves, moved, variable.value))
+            new_slots.append(slot)
+        return value, moves, new_slots
+
+    return inner_step

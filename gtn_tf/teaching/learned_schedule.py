@@ -1,0 +1,152 @@
+"""A teacher's learned rates and momenta, step by step, for variables of Keras.
+
+    model.compile("sgd", loss)
+    model.fit(..., callbacks=[LearnedSchedule(...)])
+
+Keras' own optimizers read their momentum as a number when they are traced, and keep
+the rate inside the velocity: learned ones, other at each step, need an optimizer of
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS, InnerOptimizer
+from gtn_tf.networks import stateless
+
+
+def stacked(rule: str, hyperparameters: dict) -> tf.Tensor:
+    """Learned hyperparameters, name -> [T], as [T, R] in the order of the rule."""
+    names = INNER_OPTIMIZERS[rule].names
+    return tf.stack([hyperparameters[name] for name in names], axis=1)
+
+
+def scaled(rule: str, rates: tf.Tensor, scale: float) -> tf.Tensor:
+    """Rates [T, R] with the learning rates multiplied."""
+    names = INNER_OPTIMIZERS[rule].names
+    return rates * [scale if name == "learning_rate" else 1.0 for name in names]
+
+
+def slots(optimizer: InnerOptimizer, variable) -> tuple[tf.Tensor, ...]:
+    """What the optimizer remembers of one variable before its first step."""
+    return optimizer.init(_flat(variable), stateless.layout([variable]))
+
+
+def update(optimizer: InnerOptimizer, variable, gradient, slots, rates):
+    """One step of one variable: its new value and slots.
+
+    Args:
+      variable: of Keras, of any floating type.
+      gradient: of the variable's shape, sparse or not.
+      slots: as `slots` gives them.
+      rates: scalars in the order of `optimizer.names`.
+    """
+    value = _flat(variable)
+    gradient = tf.reshape(tf.cast(tf.convert_to_tensor(gradient), value.dtype), [-1])
+    rates = [tf.cast(rate, value.dtype) for rate in rates]
+    moved, slots = optimizer.update(
+        gradient, slots, value, rates, stateless.layout([variable])
+    )
+    return tf.reshape(moved, variable.shape), slots
+
+
+def _flat(variable) -> tf.Tensor:
+    return tf.reshape(tf.convert_to_tensor(variable), [-1])
+
+
+class LearnedSteps(keras.optimizers.Optimizer):
+    """A Keras optimizer whose step t takes the t-th learned rates; then the last ones.
+
+    Args:
+      rule: a key of `INNER_OPTIMIZERS`.
+      rates: its hyperparameters [T, R], in the order of its names.
+    """
+
+    def __init__(self, rule: str, rates):
+        super().__init__(learning_rate=float(rates[0][0]), name="learned_steps")
+        self._rule, self._rates = rule, tf.cast(rates, tf.float32)
+
+    def build(self, variables):
+        """Makes the slots of all variables."""
+        if self.built:
+            return
+        super().build(variables)
+        self._slots = [
+            [
+                self.add_variable(
+                    slot.shape,
+                    initializer=lambda *_, slot=slot, **__: slot,
+                    dtype=slot.dtype.name,
+                    name="slot",
+                )
+                for slot in slots(INNER_OPTIMIZERS[self._rule], variable)
+            ]
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves one variable; `learning_rate`, Keras' own, is not read."""
+        last = self._rates.shape[0] - 1
+        step = tf.minimum(tf.cast(self.iterations.value, tf.int32), last)
+        index = self._get_variable_index(variable)
+        own = self._slots[index]
+        value, new_slots = update(
+            INNER_OPTIMIZERS[self._rule],
+            # Keras' own, whose name tells a kernel from a bias; given is TensorFlow's.
+            self._trainable_variables[index],
+            gradient,
+            tuple(tf.convert_to_tensor(slot) for slot in own),
+            tf.unstack(self._rates[step]),
+        )
+        self.assign(variable, value)
+        for slot, new in zip(own, new_slots, strict=True):
+            self.assign(slot, new)
+
+
+class LearnedSchedule(keras.callbacks.Callback):
+    """Within `model.fit`, steps follow a teacher's learned rates and momenta.
+
+    From the beginning of training to its end, `LearnedSteps` stands in place of the
+    optimizer that the model was compiled with, whose own rate, momentum and clipping
+    do not count. Under mixed_float16 Keras leaves out steps whose scaled gradient
+    overflows. Where `fit` is left by an error, compile the model again.
+
+    Args:
+      rule: a key of `INNER_OPTIMIZERS`.
+      rates: its hyperparameters [T, R], in the order of its names.
+      settle: called with the model at the end of an epoch, before validation and
+        other callbacks.
+    """
+
+    def __init__(self, rule: str, rates, settle: Callable[[keras.Model], None]):
+        super().__init__()
+        self._rule, self._rates, self._settle = rule, rates, settle
+        self._own = None
+
+    def on_train_begin(self, logs=None):
+        """Puts the model's own optimizer aside."""
+        self._own = self.model.optimizer
+        steps = LearnedSteps(self._rule, self._rates)
+        if isinstance(self._own, keras.optimizers.LossScaleOptimizer):
+            steps = keras.optimizers.LossScaleOptimizer(steps)
+        self._use(steps)
+
+    def on_test_begin(self, logs=None):
+        """Validation comes before the end of the epoch."""
+        self._settle(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Settles what other callbacks may save or measure."""
+        self._settle(self.model)
+
+    def on_train_end(self, logs=None):
+        """Puts the model's own optimizer back."""
+        self._use(self._own)
+
+    def _use(self, optimizer):
+        self.model.optimizer = optimizer
+        self.model.make_train_function(force=True)  # the traced one has the other

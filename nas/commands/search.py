@@ -1,0 +1,219 @@
+"""A search: proposals of an oracle, judged one by one, kept in a journal.
+
+WORKDIR/  flags.txt  journal.jsonl  teacher.json  table.md  keras_tuner/
+
+In one process, or with a chief that proposes and keeps the journal and workers that
+judge, over keras-tuner's own gRPC service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import tensorflow as tf
+from keras_tuner.engine import base_tuner
+from keras_tuner.errors import FatalError
+from tqdm import tqdm
+
+from gtn_tf.runs import files, folders
+from gtn_tf.runs.locks import locked
+from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.commands import report
+from nas.evaluations.base import Setting
+from nas.evaluations.registry import EVALUATIONS
+from nas.search import distribution, oracles
+from nas.search.config import SearchConfig, build_setting
+from nas.search.journal import Entry, Journal
+from nas.spaces import nao
+from nas.spaces.nao_values import from_values
+
+_CALL_SECONDS = 10  # between a worker's signs of life
+
+
+class _Tuner(base_tuner.BaseTuner):
+    """keras-tuner's loop; one trial judges one architecture."""
+
+    def __init__(self, config: SearchConfig, the_oracle, setting: Setting | None):
+        self._config = config
+        self._setting = setting
+        super().__init__(
+            the_oracle,
+            directory=str(Path(config.run_folder).expanduser()),
+            project_name="keras_tuner",
+            overwrite=config.role != "worker",
+        )
+
+    def run_trial(self, trial, *args, **kwargs) -> dict:
+        """Judges the trial's architecture.
+
+        Raises:
+          FatalError: anything that the evaluation raises; a network that diverges
+            raises nothing, it has a bad score.
+        """
+        config = self._config
+        evaluate = EVALUATIONS[config.evaluation]
+        spec = from_values(trial.hyperparameters.values)
+        try:
+            with self._signs_of_life(trial.trial_id):
+                result = evaluate(self._setting, spec, config.evaluation_seed)
+        except Exception as error:
+            raise FatalError(f"evaluating {spec} failed") from error
+        trial.hyperparameters.values[oracles.RESULT] = result.as_json()
+        return {"score": result.score}
+
+    @contextlib.contextmanager
+    def _signs_of_life(self, trial_id: str):
+        """Within, a worker calls the chief now and then."""
+        done = threading.Event()
+
+        def call():
+            while not done.wait(_CALL_SECONDS):
+                with contextlib.suppress(grpc.RpcError):
+                    self.oracle.get_trial(trial_id)
+
+        thread = threading.Thread(target=call, daemon=True)
+        if self._config.role == "worker":
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def pre_create_trial(self) -> None:
+        """keras-tuner asks again at once when it is told to wait."""
+        if self._config.role == "worker":
+            threading.Event().wait(0.2)
+
+    def save(self) -> None:
+        """Nothing: the journal is what is kept."""
+
+
+def run(config: SearchConfig) -> list[Entry]:
+    """A search to its end, from where its journal stands.
+
+    Raises:
+      ValueError: a folder, teacher, data or list of architectures that cannot be
+        used; a teacher that was trained anew since the search began; a chief's port
+        that is taken, or a chief that does not answer.
+    """
+    if config.role == "worker":
+        distribution.reach_chief(config.address)
+        with distribution.as_worker(config):
+            _search(config, Journal(Path("unused")), build_setting(config), None)
+        return []
+    architectures = _given(config)
+    if config.role == "chief":
+        distribution.check_free(config.address)
+    setting = build_setting(config) if config.role == "local" else None
+    folder = Path(config.run_folder).expanduser()
+    folders.open_workdir(folder, config)
+    print(f"search folder: {folder}", file=sys.stderr)
+    with locked(folder):
+        if setting and setting.teacher:
+            _keep_to_one_teacher(folder / "teacher.json", setting.teacher)
+        journal = Journal(folder / "journal.jsonl")
+        if config.role == "chief":
+            with distribution.as_chief(config):
+                _search(config, journal, None, architectures)
+        else:
+            _search(config, journal, setting, architectures)
+        table = report.best_table(journal.entries) + "\n"
+        files.replace_text(folder / "table.md", table)
+    print(table)
+    return journal.entries
+
+
+def _keep_to_one_teacher(path: Path, teacher: LoadedTeacher) -> None:
+    """Scores by two teachers do not compare, though both came from one folder."""
+    text = json.dumps(teacher.description, indent=2) + "\n"
+    if not path.is_file():
+        files.replace_text(path, text)
+    elif path.read_text() != text:
+        raise ValueError(
+            f"--workdir={path.parent} holds scores by another teacher (described in "
+            f"{path}) than the one that --teacher now holds: give another --workdir"
+        )
+
+
+def _search(
+    config: SearchConfig,
+    journal: Journal,
+    setting: Setting | None,
+    architectures: list[nao.ArchitectureSpec] | None,
+) -> None:
+    # Each architecture is another graph, run a few times: not worth optimizing.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    with tqdm(
+        total=config.max_trials,
+        initial=len(journal.entries),
+        desc=config.evaluation,
+        unit="architecture",
+        file=sys.stderr,
+        disable=config.role == "worker",
+    ) as bar:
+
+        def on_entry(entry: Entry) -> None:
+            best = max(known.score for known in journal.entries)
+            bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
+            bar.update()
+
+        tuner = _Tuner(
+            config, _build_oracle(config, journal, architectures, on_entry), setting
+        )
+        try:
+            tuner.search()
+        except FatalError as error:
+            raise error.__cause__ or error from None
+
+
+def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entry):
+    options = {
+        "journal": journal,
+        "num_nodes": config.num_nodes,
+        "max_trials": config.max_trials,
+        "seed": config.seed,
+        "evaluation_seed": config.evaluation_seed,
+        "time_limit_seconds": config.time_limit_seconds,
+        "on_entry": on_entry,
+    }
+    if architectures is not None:
+        return oracles.ListOracle(**options, architectures=architectures)
+    return oracles.ORACLES[config.oracle](**options)
+
+
+def _given(config: SearchConfig) -> list[nao.ArchitectureSpec] | None:
+    if not config.architectures:
+        return None
+    return read_architectures(Path(config.architectures).expanduser())
+
+
+def read_architectures(path: Path) -> list[nao.ArchitectureSpec]:
+    """The architectures of a file: a line each, NAO's integers or JSON.
+
+    Raises:
+      ValueError: a file that cannot be read, a line that is no architecture.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--architectures={path} cannot be read ({error}): give a text file with "
+            "an architecture in each line"
+        ) from None
+    return [
+        _read_line(line, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _read_line(line: str, where: str) -> nao.ArchitectureSpec:
+    try:
+        return nao.read(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

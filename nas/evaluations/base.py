@@ -1,0 +1,154 @@
+"""What judges an architecture: one signature for all, and what they have in common.
+
+evaluation(setting, spec, seed) -> Result(score, seconds, diverged)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.data.loaders import Dataset, normalise
+from gtn_tf.data.original_files import Split
+from gtn_tf.networks.initial_weights import initialize
+from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.spaces.nao import ArchitectureSpec
+from nas.spaces.nao_network import build_network
+from nas.spaces.operations import PLAIN, Style
+from nas.spaces.regularization import Regularization
+
+_CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
+
+
+class Result(NamedTuple):
+    """What an evaluation says of one architecture."""
+
+    score: float  # more is better; of a network that diverged the least there is
+    seconds: float  # building and tracing included
+    diverged: bool
+    num_params: int  # trainable, of the network that was judged
+
+    def as_json(self) -> str:
+        """One line of text."""
+        return json.dumps(self._asdict())
+
+
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+    """Training on real data; the values are NAO's for the final evaluation.
+
+    Attributes:
+      num_epochs: over which the learning rate falls along a cosine to 0; parts of
+        epochs may be given.
+      weight_decay: factor of the weights in the gradient.
+      clip_norm: of the gradient over all weights.
+      cutout: side of the square that is cut out of each image, in pixels; 0: none.
+    """
+
+    num_epochs: float = 600
+    batch_size: int = 128
+    learning_rate: float = 0.025
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    clip_norm: float = 5
+    cutout: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+    """With what architectures are judged.
+
+    Attributes:
+      teacher: for the evaluations that use one.
+      num_cells: N.
+      num_filters: F.
+      procedure: of training on real data, whole or in part.
+      num_steps: of the evaluations that train in few steps on real data.
+      early_epochs: after which early-stopped training is.
+      num_validation_images: that few-step learners are scored on.
+    """
+
+    dataset: Dataset
+    teacher: LoadedTeacher | None
+    num_cells: int
+    num_filters: int
+    procedure: Procedure
+    num_steps: int
+    early_epochs: float
+    num_validation_images: int
+
+    def network(
+        self,
+        spec: ArchitectureSpec,
+        seed: int,
+        style: Style = PLAIN,
+        regularization: Regularization | None = None,
+    ) -> keras.Model:
+        """A network of fresh weights from the seed (Kaiming normal, A.1)."""
+        model = build_network(
+            spec,
+            num_cells=self.num_cells,
+            num_filters=self.num_filters,
+            input_shape=self.dataset.image_shape,
+            num_classes=self.dataset.num_classes,
+            style=style,
+            regularization=regularization,
+        )
+        return initialize(model, seed)
+
+    @property
+    def few_images(self) -> Split:
+        """The validation images that few-step learners are scored on."""
+        validation = self.dataset.validation
+        count = self.num_validation_images
+        return Split(validation.images[:count], validation.labels[:count])
+
+    def normalise(self, images) -> tf.Tensor:
+        """Raw images [N, H, W, C] -> x."""
+        return normalise(images, self.dataset.mean, self.dataset.std)
+
+
+def accuracy(setting: Setting, model: keras.Model, split: Split) -> float:
+    """Fraction of a split's raw images that a model labels right; NaN where it
+    gives no numbers."""
+
+    def num_right(images, labels):
+        logits = tf.nest.flatten(model(setting.normalise(images), training=False))[0]
+        right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+        is_finite = tf.reduce_all(tf.math.is_finite(logits))
+        count = tf.reduce_sum(tf.cast(right, tf.float32))
+        return tf.where(is_finite, count, float("nan"))
+
+    traced = tf.function(num_right, autograph=False).get_concrete_function(
+        tf.TensorSpec([None, *setting.dataset.image_shape], tf.uint8),
+        tf.TensorSpec([None], tf.int32),
+    )
+    total = 0.0
+    for start in range(0, len(split.labels), _CHUNK_SIZE):
+        chunk = slice(start, start + _CHUNK_SIZE)
+        images, labels = split.images[chunk], split.labels[chunk]
+        total += float(traced(tf.constant(images), tf.constant(labels)))
+    return total / len(split.labels)
+
+
+def judge(
+    build: Callable[[], keras.Model],
+    score: Callable[[keras.Model], float],
+    worst: float = 0.0,
+) -> Result:
+    """The Result of score(build()); `worst` where that is not finite."""
+    began = time.perf_counter()
+    model = build()
+    value = float(score(model))
+    seconds = time.perf_counter() - began
+    num_params = sum(math.prod(v.shape) for v in model.trainable_variables)
+    if not math.isfinite(value):
+        return Result(worst, seconds, True, num_params)
+    return Result(value, seconds, False, num_params)

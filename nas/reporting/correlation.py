@@ -1,0 +1,96 @@
+"""How well a proxy orders architectures: rank correlations with real training."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from nas.search.journal import Entry
+
+NUM_RESAMPLES = 1000  # of an interval
+
+
+class Judged(NamedTuple):
+    """Architectures judged in one way; a mean where there are several seeds."""
+
+    scores: dict[str, float]  # digest -> score
+    seconds: dict[str, float]  # digest -> of all seeds together
+    num_diverged: int
+
+
+class Agreement(NamedTuple):
+    """A proxy beside the reference, over the architectures that both have judged."""
+
+    num_architectures: int
+    spearman: tuple[float, float, float]  # value, 95 % bootstrap interval
+    kendall: tuple[float, float, float]
+    best_half_spearman: tuple[float, float, float]  # better half by the proxy's score
+    best_half_kendall: tuple[float, float, float]
+    precision: float  # of the proxy's top tenth, how many are in the reference's
+    seconds: float  # of the proxy for one of them, on average
+
+
+def judged(entries: list[Entry]) -> Judged:
+    """Entries of one kind of evaluation, whatever journals they come from."""
+    scores: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
+    for entry in entries:
+        digest = entry.spec.digest
+        scores.setdefault(digest, []).append(entry.score)
+        seconds[digest] = seconds.get(digest, 0) + entry.seconds
+    means = {digest: float(np.mean(values)) for digest, values in scores.items()}
+    return Judged(means, seconds, sum(entry.diverged for entry in entries))
+
+
+def rank_average(*several: Judged) -> Judged:
+    """The mean of the ranks that several proxies give an architecture."""
+    common = sorted(set.intersection(*(set(each.scores) for each in several)))
+    ranks = [stats.rankdata([each.scores[d] for d in common]) for each in several]
+    scores = dict(zip(common, np.mean(ranks, axis=0).tolist(), strict=True))
+    seconds = {d: sum(each.seconds[d] for each in several) for d in common}
+    return Judged(scores, seconds, sum(each.num_diverged for each in several))
+
+
+def agreement(proxy: Judged, reference: Judged) -> Agreement | None:
+    """Rank correlations over the common architectures; None for fewer than four."""
+    common = sorted(set(proxy.scores) & set(reference.scores))
+    if len(common) < 4:
+        return None
+    a = np.array([proxy.scores[digest] for digest in common])
+    b = np.array([reference.scores[digest] for digest in common])
+    best = np.argsort(-a, kind="stable")[: (len(a) + 1) // 2]
+    return Agreement(
+        len(common),
+        _with_interval(stats.spearmanr, a, b),
+        _with_interval(stats.kendalltau, a, b),
+        _with_interval(stats.spearmanr, a[best], b[best]),
+        _with_interval(stats.kendalltau, a[best], b[best]),
+        _precision(a, b),
+        float(np.mean([proxy.seconds[digest] for digest in common])),
+    )
+
+
+def _with_interval(statistic, a: np.ndarray, b: np.ndarray):
+    def correlation(a, b):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.ConstantInputWarning)
+            return statistic(a, b).statistic
+
+    value = float(correlation(a, b))
+    if np.isnan(value):  # one of the two has no order
+        return value, value, value
+    generator = np.random.default_rng(0)
+    draws = generator.integers(len(a), size=(NUM_RESAMPLES, len(a)))
+    resampled = [correlation(a[draw], b[draw]) for draw in draws]
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    return value, float(low), float(high)
+
+
+def _precision(a: np.ndarray, b: np.ndarray) -> float:
+    count = max(1, round(len(a) / 10))
+    chosen = set(np.argsort(-a, kind="stable")[:count].tolist())
+    best = set(np.argsort(-b, kind="stable")[:count].tolist())
+    return len(chosen & best) / count

@@ -1,0 +1,203 @@
+"""The configuration of a search; every field is a flag of bin/search."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import gtn_tf
+from gtn_tf.commands import train
+from gtn_tf.data import loaders
+from gtn_tf.runs import fields
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.fields import field
+from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.evaluations.base import Procedure, Setting
+from nas.evaluations.registry import EVALUATIONS
+from nas.search.oracles import ORACLES
+
+# Cells make deep convolutional networks: the teacher has learned to teach a small one.
+DIGITS_TEACHER = TrainingConfig(
+    learner="cifar10:16-32-32-32-32",
+    leave_out="",
+    vary="none",
+    inner_optimizer="sgd",
+    inner_decay=1.0,
+    num_inner_steps=20,
+    warm_start_steps=0,
+    num_outer_steps=200,
+    outer_learning_rate=0.01,
+    compare_with_real=False,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig(fields.Config):
+    """What is searched, how it is judged, and where. The defaults are digits."""
+
+    workdir: str = field(
+        "",
+        "folder of the search; by default runs/search-DATASET-EVALUATION-HASH, where "
+        "the hash stands for the configuration",
+        may_change=True,
+    )
+    evaluation: str = field(
+        "teacher",
+        "what judges an architecture: the proxy on teacher data, another proxy, the "
+        "search evaluation, or the final evaluation on the test split",
+        choices=tuple(EVALUATIONS),
+    )
+    teacher: str = field(
+        "",
+        "exported folder of the teacher; where none is given for digits, one "
+        "that is trained in minutes if it is not there",
+    )
+    oracle: str = field("random", "what proposes architectures", choices=tuple(ORACLES))
+    architectures: str = field(
+        "",
+        "file with an architecture in each line, judged in this order in place of an "
+        "oracle's",
+        may_change=True,
+    )
+    dataset: str = field("digits", "as for bin/train")
+    data_dir: str = field("", "folder with the original files", may_change=True)
+    seed: int = field(0, "of the proposals", low=0, high=2**31 - 2)
+    evaluation_seed: int = field(
+        0, "of the networks' weights and data order", low=0, high=2**31 - 1
+    )
+    num_nodes: int = field(5, "B, nodes of a cell (paper: 5)", low=1, high=8)
+    num_cells: int = field(1, "N (paper: 3, final 6)", low=1, high=100)
+    num_filters: int = field(8, "F (paper: 32, final 36 or 128)", low=2, high=10_000)
+    max_trials: int = field(
+        20, "architectures in the end (paper: 800)", low=1, high=10**7, may_change=True
+    )
+    time_limit_seconds: float = field(
+        0,
+        "begin no evaluation after so many; 0: no limit",
+        low=0,
+        high=1e9,
+        may_change=True,
+    )
+    num_steps: int = field(
+        0,
+        "steps of the proxies that train in few on real data; 0: the teacher's T, or "
+        "128 (paper)",
+        low=0,
+        high=10**7,
+    )
+    num_validation_images: int = field(
+        5000, "that few-step learners are scored on, at most", low=1, high=10**9
+    )
+    num_epochs: float = field(
+        20,
+        "of training on real data (paper: 100 for search, 600 for final evaluation)",
+        low=1e-3,
+        high=1e6,
+    )
+    early_epochs: float = field(
+        0,
+        "after which early-stopped training is; 0: a tenth of --num_epochs",
+        low=0,
+        high=1e6,
+    )
+    batch_size: int = field(128, "on real data (NAO: 128)", low=1, high=100_000)
+    learning_rate: float = field(
+        0.025, "on real data, at the start (NAO: 0.025)", low=1e-8, high=100
+    )
+    weight_decay: float = field(3e-4, "on real data (NAO: 3e-4)", low=0, high=1)
+    cutout: int = field(
+        0,
+        "side of the square cut out of real images, in pixels (NAO: 16)",
+        low=0,
+        high=10_000,
+    )
+    role: str = field(
+        "local",
+        "all in one process, or chief (proposes, keeps the journal) and workers",
+        choices=("local", "chief", "worker"),
+        may_change=True,
+    )
+    address: str = field("127.0.0.1:8000", "HOST:PORT of the chief", may_change=True)
+    worker: str = field(
+        "worker0", "this worker's name, each another one", may_change=True
+    )
+
+    def __post_init__(self):
+        fields.check(self)
+        if self.role == "worker" and self.worker in ("", "chief"):
+            raise ValueError(
+                f"--worker={self.worker} is no name for a worker: give each another "
+                "one, as in worker0"
+            )
+        if self.early_epochs > self.num_epochs:
+            raise ValueError(
+                f"--early_epochs={self.early_epochs:g} is more than "
+                f"--num_epochs={self.num_epochs:g}: give fewer"
+            )
+
+    @property
+    def run_folder(self) -> str:
+        """The workdir, or the folder that stands for this configuration."""
+        if self.workdir:
+            return self.workdir
+        name = f"search-{self.dataset.replace('/', '_')}-{self.evaluation}"
+        return f"runs/{name}-{self.digest}"
+
+
+def build_setting(config: SearchConfig) -> Setting:
+    """Data, teacher and training procedure of a configuration.
+
+    Raises:
+      ValueError: data or a teacher that cannot be used, or do not suit each other.
+    """
+    teacher = _load_teacher(config)
+    steps = teacher.num_inner_steps if teacher else 128
+    # The teacher's own splits: it has seen the images that it was trained on.
+    split_seed = teacher.description["flags"]["seed"] if teacher else 0
+    dataset = loaders.load(config.dataset, config.data_dir or None, split_seed)
+    if teacher:
+        _check_suits(teacher, config, dataset)
+    return Setting(
+        dataset=dataset,
+        teacher=teacher,
+        num_cells=config.num_cells,
+        num_filters=config.num_filters,
+        procedure=Procedure(
+            num_epochs=config.num_epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            cutout=config.cutout,
+        ),
+        num_steps=config.num_steps or steps,
+        early_epochs=config.early_epochs or config.num_epochs / 10,
+        num_validation_images=config.num_validation_images,
+    )
+
+
+def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
+    folder = config.teacher
+    if not folder and config.evaluation == "teacher":
+        if config.dataset != "digits":
+            raise ValueError(
+                f"--evaluation=teacher on {config.dataset} needs --teacher=FOLDER: "
+                "train one with bin/train"
+            )
+        folder = DIGITS_TEACHER.run_folder
+        if not (Path(folder) / "results.json").is_file():
+            train.run(DIGITS_TEACHER)
+    return gtn_tf.load_teacher(folder) if folder else None
+
+
+def _check_suits(
+    teacher: LoadedTeacher, config: SearchConfig, dataset: loaders.Dataset
+) -> None:
+    its_dataset = teacher.description["flags"]["dataset"]
+    ours = (config.dataset, dataset.image_shape, dataset.num_classes)
+    its = (its_dataset, teacher.image_shape, len(teacher.class_names))
+    if ours != its:
+        raise ValueError(
+            f"--teacher={config.teacher} was trained for {its[0]}, images of {its[1]} "
+            f"and {its[2]} classes; --dataset={ours[0]} has {ours[1]} and {ours[2]}: "
+            "give a teacher for it"
+        )

@@ -1,0 +1,164 @@
+"""The eleven operations of a node, as functions from Keras tensor to Keras tensor.
+
+Every operation gives num_filters channels, and an image halved by a stride of 2.
+A convolution is ReLU, convolution without bias, batch norm (Appendix C).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.networks import layers
+
+
+@keras.saving.register_keras_serializable("nas")
+class FusedBatchNorm(keras.layers.BatchNormalization):
+    """Keras' batch norm of [B, H, W, C] in float32, as one operation.
+
+    Keras' own computes its parts one by one: a step of training takes a third longer.
+    """
+
+    def call(self, inputs, training=False, mask=None):
+        if not training:
+            outputs, _, _ = self._fused(
+                inputs,
+                mean=self.moving_mean.value,
+                variance=self.moving_variance.value,
+                is_training=False,
+            )
+            return outputs
+        outputs, mean, variance = self._fused(inputs)
+        count = tf.cast(tf.size(inputs) // tf.size(mean), variance.dtype)
+        variance *= (count - 1) / count  # TensorFlow's is the unbiased estimate
+        new = 1 - self.momentum
+        self.moving_mean.assign_add(new * (mean - self.moving_mean))
+        self.moving_variance.assign_add(new * (variance - self.moving_variance))
+        return outputs
+
+    def _fused(self, inputs, **options):
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma, self.beta, epsilon=self.epsilon, **options
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How layers are built.
+
+    Attributes:
+      weight_norm: W = g V / ||V|| in every convolution and dense layer, and batch
+        norm with the last batch's statistics, as for learners (A.2); otherwise plain
+        weights, and batch norm with moving averages.
+      batch_norm: without it, convolutions alone.
+      dtype: of all layers.
+    """
+
+    weight_norm: bool = False
+    batch_norm: bool = True
+    dtype: str = "float32"
+
+    def convolution(self, features, filters: int, kernel_size, **options):
+        """Convolution without bias, then batch norm."""
+        layer = layers.convolution(
+            filters,
+            self.weight_norm,
+            self.dtype,
+            kernel_size,
+            use_bias=False,
+            **options,
+        )
+        return self.normalised(layer(features))
+
+    def normalised(self, features):
+        """Batch norm."""
+        if not self.batch_norm:
+            return features
+        momentum = 0.0 if self.weight_norm else 0.9
+        norm = FusedBatchNorm(momentum=momentum, epsilon=1e-5, dtype=self.dtype)
+        return norm(features)
+
+    def relu(self, features):
+        """ReLU."""
+        return keras.layers.ReLU(dtype=self.dtype)(features)
+
+    def dense(self, features, units: int):
+        """A dense layer with bias."""
+        return layers.dense(units, self.weight_norm, self.dtype)(features)
+
+
+PLAIN = Style()  # for training on real data
+
+
+def factorized_reduction(features, filters: int, style: Style):
+    """Half the filters from the even pixels, half from the odd, then batch norm.
+
+    The odd ones are the even ones of an image shifted by a pixel. It is shifted by
+    padding, and what that adds is cut off after the convolution, where it is small:
+    the gradient of cutting off a whole image takes as long as the convolutions.
+    """
+    shifted = keras.layers.ZeroPadding2D(1, dtype=style.dtype)(features)
+    even, odd = (
+        layers.convolution(
+            num_filters, style.weight_norm, style.dtype, 1, strides=2, use_bias=False
+        )(part)
+        for part, num_filters in (
+            (features, filters // 2),
+            (shifted, filters - filters // 2),
+        )
+    )
+    odd = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(odd)
+    halves = [even, odd]
+    return style.normalised(keras.layers.Concatenate(dtype=style.dtype)(halves))
+
+
+def _identity(features, filters, stride, style):
+    if stride == 1:
+        return features
+    return factorized_reduction(features, filters, style)
+
+
+def _convolution(*kernel_sizes) -> Callable:
+    """ReLU, convolution, batch norm for each; of a pair each strides along its own."""
+
+    def apply(features, filters, stride, style):
+        for kernel_size in kernel_sizes:
+            along = tuple(
+                stride if side > 1 or len(kernel_sizes) == 1 else 1
+                for side in kernel_size
+            )
+            features = style.convolution(
+                style.relu(features), filters, kernel_size, strides=along
+            )
+        return features
+
+    return apply
+
+
+def _pooling(layer: type, size: int) -> Callable:
+    def apply(features, filters, stride, style):
+        del filters
+        return layer(size, stride, padding="same", dtype=style.dtype)(features)
+
+    return apply
+
+
+IDENTITY = 5
+
+# Number in NAO's encoding -> (features, filters, stride, style) -> features.
+OPERATIONS: dict[int, Callable] = {
+    IDENTITY: _identity,
+    6: _convolution((1, 1)),
+    7: _convolution((3, 3)),
+    8: _convolution((1, 3), (3, 1)),
+    9: _convolution((1, 7), (7, 1)),
+    10: _pooling(keras.layers.MaxPooling2D, 2),
+    11: _pooling(keras.layers.MaxPooling2D, 3),
+    12: _pooling(keras.layers.MaxPooling2D, 5),
+    13: _pooling(keras.layers.AveragePooling2D, 2),
+    14: _pooling(keras.layers.AveragePooling2D, 3),
+    15: _pooling(keras.layers.AveragePooling2D, 5),
+}
