@@ -91,7 +91,7 @@ COMPARISONS = {
             "last loss only": {"intermediate_loss_every": 0},
             "every fifth loss": {"intermediate_loss_every": 5},
             "one learner": {"learner": "digits:64-128-128", "vary": "none"},
-            "SGD": {"inner_optimizer": "sgd"},
+            "SGD": {"inner_optimizer": "sgd", "inner_learning_rate": 0.1},
             "center-only batch norm": {
                 "normalization": "center",
                 "vary": "weight_norm,activation,initializer",

@@ -94,8 +94,14 @@ CONSTRAINTS: dict[str, tuple[Callable, Callable]] = {
     "beta_2": (tf.sigmoid, lambda p: math.log(p / (1 - p))),
 } | dict.fromkeys(muon.FACTORS, (tf.exp, math.log))
 
-# Where learning begins for what is no flag.
-INITIAL: dict[str, float] = {"beta_2": 0.999} | dict.fromkeys(muon.FACTORS, 1.0)
+# Where learning begins for what is no flag. Gains and biases learn best at a third of
+# the kernels' rate or less; it is where their factors go, given the time.
+INITIAL: dict[str, float] = {
+    "beta_2": 0.999,
+    "gain_factor": 0.3,
+    "bias_factor": 0.3,
+    "embedding_factor": 1.0,
+}
 
 
 class InnerHyperparameters:

@@ -102,7 +102,7 @@ class TrainingConfig(fields.Config):
         choices=tuple(inner_loop.INNER_LOSSES),
     )
     inner_learning_rate: float = field(
-        0.1, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
+        0.05, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
     )
     inner_decay: float = field(
         0.3,

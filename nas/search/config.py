@@ -22,6 +22,7 @@ DIGITS_TEACHER = TrainingConfig(
     leave_out="",
     vary="none",
     inner_optimizer="sgd",
+    inner_learning_rate=0.1,
     inner_decay=1.0,
     num_inner_steps=20,
     warm_start_steps=0,
