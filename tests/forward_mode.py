@@ -4,8 +4,8 @@ Nothing is shared with the library: not the network, whose inner gradient is wri
 out by hand, not the optimizer, and not the differentiation, which carries one
 directional derivative along with every number (dual numbers).
 
-The learner: weight-normalised dense, batch norm with the batch's statistics,
-LeakyReLU, weight-normalised dense with bias; trained by SGD with momentum on
+The learner: weight-normalized dense, batch norm with the batch's statistics,
+LeakyReLU, weight-normalized dense with bias; trained by SGD with momentum on
 softmax cross-entropy, evaluated with the last inner batch's statistics.
 """
 
@@ -106,12 +106,12 @@ def loss(probabilities: Dual, targets) -> Dual:
     return -(log(probabilities) * targets).sum(1).mean(0)
 
 
-def _normalised(kernel: Dual, gain: Dual) -> Dual:
+def _normalized(kernel: Dual, gain: Dual) -> Dual:
     return kernel * (gain * (kernel * kernel).sum(0) ** -0.5)
 
 
-def _normalised_gradient(d_weight: Dual, kernel: Dual, gain: Dual):
-    """d kernel and d gain of `_normalised`."""
+def _normalized_gradient(d_weight: Dual, kernel: Dual, gain: Dual):
+    """d kernel and d gain of `_normalized`."""
     inverse_norm = (kernel * kernel).sum(0) ** -0.5
     unit = kernel * inverse_norm
     d_gain = (d_weight * unit).sum(0)
@@ -120,7 +120,7 @@ def _normalised_gradient(d_weight: Dual, kernel: Dual, gain: Dual):
 
 def statistics(params: dict, x: Dual):
     """Mean and variance [units] of the hidden layer over the batch."""
-    hidden = x @ _normalised(params["hidden/kernel"], params["hidden/gain"])
+    hidden = x @ _normalized(params["hidden/kernel"], params["hidden/gain"])
     mean = hidden.mean(0)
     return mean, ((hidden - mean) ** 2).mean(0)
 
@@ -128,18 +128,18 @@ def statistics(params: dict, x: Dual):
 def probabilities(params: dict, batch_stats, x: Dual) -> Dual:
     """Evaluation: softmax [B, K] of x [B, pixels] under given batch statistics."""
     mean, variance = batch_stats
-    hidden = x @ _normalised(params["hidden/kernel"], params["hidden/gain"])
+    hidden = x @ _normalized(params["hidden/kernel"], params["hidden/gain"])
     unit = (hidden - mean) * (variance + EPSILON) ** -0.5
     scaled = unit * params["norm/gamma"] + params["norm/beta"]
-    output = _normalised(params["output/kernel"], params["output/gain"])
+    output = _normalized(params["output/kernel"], params["output/gain"])
     logits = (scaled * _slope(scaled)) @ output + params["output/bias"]
     return _probabilities(logits)
 
 
 def inner_gradient(params: dict, x: Dual, targets) -> dict:
     """d loss / d params on one batch x [B, pixels], targets [B, K]."""
-    hidden_weight = _normalised(params["hidden/kernel"], params["hidden/gain"])
-    output_weight = _normalised(params["output/kernel"], params["output/gain"])
+    hidden_weight = _normalized(params["hidden/kernel"], params["hidden/gain"])
+    output_weight = _normalized(params["output/kernel"], params["output/gain"])
     mean, variance = statistics(params, x)
     inverse_deviation = (variance + EPSILON) ** -0.5
     unit = (x @ hidden_weight - mean) * inverse_deviation
@@ -148,7 +148,7 @@ def inner_gradient(params: dict, x: Dual, targets) -> dict:
     logits = active @ output_weight + params["output/bias"]
 
     d_logits = (_probabilities(logits) - targets) * (1 / len(targets))
-    d_output, d_output_gain = _normalised_gradient(
+    d_output, d_output_gain = _normalized_gradient(
         active.transposed @ d_logits, params["output/kernel"], params["output/gain"]
     )
     d_scaled = (d_logits @ output_weight.transposed) * _slope(scaled)
@@ -156,7 +156,7 @@ def inner_gradient(params: dict, x: Dual, targets) -> dict:
     d_hidden = inverse_deviation * (
         d_unit - d_unit.mean(0) - unit * (d_unit * unit).mean(0)
     )
-    d_kernel, d_gain = _normalised_gradient(
+    d_kernel, d_gain = _normalized_gradient(
         x.transposed @ d_hidden, params["hidden/kernel"], params["hidden/gain"]
     )
     return {

@@ -17,7 +17,10 @@ import tensorflow as tf
 from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients
 from gtn_tf.networks import generators, layers, learners, stateless
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.teachers import base
+from gtn_tf.teachers.base import Teacher, TeacherSpec
+from gtn_tf.teachers.distillation import Distillation
+from gtn_tf.teachers.gtn import GTN
+from gtn_tf.teachers.real_data import Real
 
 NUM_STEPS = 5
 BATCH_SIZE = 7  # not a multiple of the classes: labels differ from step to step
@@ -72,7 +75,7 @@ def outer_loss(logits, labels):
     )
 
 
-def normalise(images, dtype="float64"):
+def normalize(images, dtype="float64"):
     return tf.cast(images, dtype) / 64 - 2
 
 
@@ -160,9 +163,9 @@ def build_learner(spec: CaseSpec) -> stateless.StatelessModel:
     return stateless.StatelessModel(learners.build_model(learner_spec))
 
 
-def build_teacher(spec: CaseSpec) -> base.Teacher:
+def build_teacher(spec: CaseSpec) -> Teacher:
     dtype = learners.layer_dtypes(spec.precision)[1]
-    teacher_spec = base.TeacherSpec(
+    teacher_spec = TeacherSpec(
         spec.num_steps,
         BATCH_SIZE,
         spec.image_shape,
@@ -181,10 +184,10 @@ def build_teacher(spec: CaseSpec) -> base.Teacher:
             precision=spec.precision,
         )
         generator = generators.build_generator(generator_spec, seed=0)
-        return base.GTN(teacher_spec, generator, seed=1)
+        return GTN(teacher_spec, generator, seed=1)
     if spec.teacher == "distillation":
-        return base.Distillation(teacher_spec, seed=1)
-    return base.Real(teacher_spec, draw, functools.partial(normalise, dtype=dtype))
+        return Distillation(teacher_spec, seed=1)
+    return Real(teacher_spec, draw, functools.partial(normalize, dtype=dtype))
 
 
 def build_case(**options) -> Case:
@@ -202,7 +205,7 @@ def build_case(**options) -> Case:
         inner_optimizers.INNER_OPTIMIZERS[spec.optimizer],
         inner_loop.INNER_LOSSES[spec.inner_loss],
         outer_loss,
-        functools.partial(normalise, dtype=dtype),
+        functools.partial(normalize, dtype=dtype),
         spec.every,
     )
     shape = [problem.num_intermediate_losses + 1, OUTER_BATCH_SIZE]

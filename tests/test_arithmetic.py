@@ -7,7 +7,7 @@ import pytest
 from problems import SMALL_RUN
 
 from gtn_tf.data import loaders
-from gtn_tf.meta import arithmetic
+from gtn_tf.meta import costs
 from gtn_tf.meta.meta_gradients import Differentiation
 from gtn_tf.networks import layers, learners, upsampling
 from gtn_tf.runs import builders
@@ -32,32 +32,29 @@ def test_forward_pass():
     features = upsampling.upsampled_convolution(2, False, "float32")(features)
     features = layers.dense(7, False, "float32")(keras.layers.Flatten()(features))
     by_hand = 2 * (9 * 3 * 5 * 3 * 3 + 9 * 5 * 2 * 6 * 6 + 72 * 7)
-    assert arithmetic.forward_flops(keras.Model(images, features)) == by_hand
+    assert costs.forward_flops(keras.Model(images, features)) == by_hand
 
 
 def test_learner_and_generator():
     problem, learner = build()
-    assert arithmetic.forward_flops(learner) == LEARNER
-    assert arithmetic.forward_flops(problem.teacher.generator) == GENERATOR
+    assert costs.forward_flops(learner) == LEARNER
+    assert costs.forward_flops(problem.teacher.generator) == GENERATOR
 
 
 @pytest.mark.parametrize("teacher, generator", [("gtn", GENERATOR), ("real", 0)])
 def test_training_and_its_gradient(teacher, generator):
     problem, learner = build(teacher=teacher)  # two steps of ten images
-    assert arithmetic.training_flops(problem, learner) == 20 * (3 * LEARNER + generator)
+    assert costs.training_flops(problem, learner) == 20 * (3 * LEARNER + generator)
     kept = 20 * (9 * LEARNER + 3 * generator) + 2 * 10 * 3 * LEARNER
-    assert arithmetic.outer_step_flops(problem, learner, 10, KEPT) == kept
+    assert costs.outer_step_flops(problem, learner, 10, KEPT) == kept
     recomputed = kept + 20 * (3 * LEARNER + generator) + 2 * 10 * LEARNER
-    assert (
-        arithmetic.outer_step_flops(problem, learner, 10, Differentiation())
-        == recomputed
-    )
+    assert costs.outer_step_flops(problem, learner, 10, Differentiation()) == recomputed
 
 
 def test_fewer_losses_on_the_way():
     problem, learner = build(intermediate_loss_every=0)
     every, _ = build()
-    difference = arithmetic.outer_step_flops(
+    difference = costs.outer_step_flops(
         every, learner, 10, KEPT
-    ) - arithmetic.outer_step_flops(problem, learner, 10, KEPT)
+    ) - costs.outer_step_flops(problem, learner, 10, KEPT)
     assert difference == 10 * 3 * LEARNER

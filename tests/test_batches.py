@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.data import batches
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 
 NUM_IMAGES = 7
 SEED = tf.constant([3, 4])

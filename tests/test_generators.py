@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from gtn_tf.networks import generators, stateless
 
-# Table 2's z and 10 classes; latents and label enter together. A weight-normalised
+# Table 2's z and 10 classes; latents and label enter together. A weight-normalized
 # layer has inputs * units weights and a gain for each unit, batch norm a scale and a
 # shift, the last convolution a bias.
 NUM_PARAMS = [

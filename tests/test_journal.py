@@ -64,7 +64,7 @@ def test_every_way_to_be_cut_short(tmp_path):
         {"num_params": True},
         {"architecture": "0 99 1 5 0 5 1 5"},
         {"architecture": 7},
-        {"colour": "red"},
+        {"color": "red"},
     ],
 )
 def test_a_line_that_is_no_entry(tmp_path, change):

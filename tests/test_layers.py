@@ -10,10 +10,10 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def test_normalise_weight_has_the_gain_as_norm_of_each_unit():
+def test_normalize_weight_has_the_gain_as_norm_of_each_unit():
     kernel = random(3, 3, 2, 4)
     gain = np.array([0.5, 1.0, 2.0, -3.0])
-    weight = layers.normalise_weight(tf.constant(kernel), tf.constant(gain)).numpy()
+    weight = layers.normalize_weight(tf.constant(kernel), tf.constant(gain)).numpy()
     norms = np.sqrt((weight**2).sum(axis=(0, 1, 2)))
     np.testing.assert_allclose(norms, np.abs(gain))
     unit = kernel / np.sqrt((kernel**2).sum(axis=(0, 1, 2)))
@@ -24,7 +24,7 @@ def test_initial_gain_gives_back_the_kernel():
     kernel = tf.constant(random(5, 4))
     gain = layers.initial_gain(kernel)
     np.testing.assert_allclose(gain, np.linalg.norm(kernel, axis=0))
-    np.testing.assert_allclose(layers.normalise_weight(kernel, gain), kernel)
+    np.testing.assert_allclose(layers.normalize_weight(kernel, gain), kernel)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (2, 3, 3, 4)])
@@ -101,12 +101,12 @@ def build(name, weight_norm, **kwargs):
 @pytest.mark.parametrize("name", LAYERS)
 def test_weight_norm_starts_as_the_plain_layer(name):
     plain, x = build(name, weight_norm=False)
-    normalised, _ = build(name, weight_norm=True)
+    normalized, _ = build(name, weight_norm=True)
     kernel = random(*plain.kernel.shape, seed=1)
     bias = random(3, seed=2)
     plain.set_weights([kernel, bias])
-    normalised.set_weights([kernel, bias, layers.initial_gain(kernel)])
-    np.testing.assert_allclose(normalised(x), plain(x), rtol=1e-12, atol=1e-12)
+    normalized.set_weights([kernel, bias, layers.initial_gain(kernel)])
+    np.testing.assert_allclose(normalized(x), plain(x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -118,7 +118,7 @@ def test_gain_of_a_built_layer_is_the_norm_of_its_kernel(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_length_of_a_normalised_kernel_does_not_matter_and_its_gain_does(name):
+def test_length_of_a_normalized_kernel_does_not_matter_and_its_gain_does(name):
     layer, x = build(name, weight_norm=True, use_bias=False)
     before = layer(x).numpy()
     kernel, gain = layer.get_weights()
@@ -148,7 +148,7 @@ def test_kernel_before_build_is_refused():
 
 @pytest.mark.parametrize("name, axes", [("dense", 0), ("convolution", (0, 1, 2))])
 @pytest.mark.parametrize("center_only", [True, False])
-def test_batch_norm_normalises_with_the_batch(name, axes, center_only):
+def test_batch_norm_normalizes_with_the_batch(name, axes, center_only):
     x = 3 * random(*LAYERS[name][1]) + 2
     layer = layers.BatchNorm(center_only, dtype="float64")
     y = layer(tf.constant(x), training=True).numpy()

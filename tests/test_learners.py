@@ -11,7 +11,7 @@ DIGITS = dict(image_shape=(8, 8, 1), num_classes=10)
 MNIST = dict(image_shape=(28, 28, 1), num_classes=10)
 CIFAR10 = dict(image_shape=(32, 32, 3), num_classes=10)
 
-# A weight-normalised layer has inputs * units weights and a gain for each unit, the
+# A weight-normalized layer has inputs * units weights and a gain for each unit, the
 # last one biases too; full batch norm a scale and a shift, centering a shift.
 NUM_PARAMS = [
     # Images halve twice: 8, 4, 2.

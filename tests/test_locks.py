@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOLD = """
 import runpy, sys, time
 from pathlib import Path
-locks = runpy.run_path("gtn_tf/locks.py")
+locks = runpy.run_path("gtn_tf/runs/locks.py")
 with locks["locked"](Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -4,7 +4,7 @@ import numpy as np
 import problems
 import pytest
 
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import measures, unseen_architectures
 from gtn_tf.evaluation.few_step import Evaluator
 from gtn_tf.networks import learners, stock_models

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from gtn_tf.commands import train
-from gtn_tf.meta import memory
+from gtn_tf.meta import costs
 from gtn_tf.meta.meta_gradients import Differentiation
 from gtn_tf.runs.config import TrainingConfig
 
@@ -42,7 +42,7 @@ def test_bytes_of_counted_outputs(models, numbers):
     built = [build() for build in models]
     for batch_size in (1, 100):
         expected = numbers * batch_size * 4 * 1.35
-        assert memory.activation_bytes(built, batch_size) == int(expected)
+        assert costs.activation_bytes(built, batch_size) == int(expected)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_bytes_of_counted_outputs(models, numbers):
     ],
 )
 def test_up_to_one_gibibyte_is_kept(bytes_per_step, num_inner_steps, expected):
-    assert memory.should_recompute(bytes_per_step, num_inner_steps) is expected
+    assert costs.should_recompute(bytes_per_step, num_inner_steps) is expected
 
 
 KEEP, FIVE = Differentiation(recompute=False), Differentiation(True, 5)
@@ -71,16 +71,16 @@ KEEP, FIVE = Differentiation(recompute=False), Differentiation(True, 5)
     ],
 )
 def test_what_is_kept_at_the_peak(differentiation, expected):
-    assert memory.kept_bytes(1000, 30, 12, differentiation) == expected
+    assert costs.kept_bytes(1000, 30, 12, differentiation) == expected
 
 
 def test_what_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * 10**9)
-    memory.check_fits(2 * 10**9)
+    monkeypatch.setattr(costs, "available_bytes", lambda: 2 * 10**9)
+    costs.check_fits(2 * 10**9)
     with pytest.raises(ValueError, match=r"3.5 GB, and 2.0 GB .*--recompute=always"):
-        memory.check_fits(3_500_000_000)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 0)  # not known
-    memory.check_fits(10**18)
+        costs.check_fits(3_500_000_000)
+    monkeypatch.setattr(costs, "available_bytes", lambda: 0)  # not known
+    costs.check_fits(10**18)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_available_memory(tmp_path, meminfo, limit, expected):
     for name, text in (("meminfo", meminfo), ("limit", limit)):
         if text is not None:
             (tmp_path / name).write_text(text)
-    found = memory.available_bytes(tmp_path / "meminfo", tmp_path / "limit")
+    found = costs.available_bytes(tmp_path / "meminfo", tmp_path / "limit")
     assert found == expected
 
 
 def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(costs, "available_bytes", lambda: 10**6)
     config = TrainingConfig(workdir=str(tmp_path / "run"), recompute="never")
     with pytest.raises(ValueError, match="would keep about"):
         train.run(config)

@@ -195,7 +195,7 @@ def test_gradient_matches_forward_mode(num_steps, every, differentiation):
     problems.check_magnitudes(case, gradients)
 
     pixels, targets = flat_batches(case)
-    images = problems.normalise(case.outer_batches.images).numpy()
+    images = problems.normalize(case.outer_batches.images).numpy()
     expected_loss, expected = forward_mode.gradients(
         named_weights(case),
         [pixels, raw_rates.numpy(), raw_momenta.numpy()],
@@ -346,7 +346,7 @@ def test_evaluation_uses_the_last_inner_batch_statistics():
     expected = np.concatenate([hidden.mean(0), hidden.var(0)])
     np.testing.assert_allclose(state.batch_stats, expected, rtol=1e-9)
 
-    x = problems.normalise(case.outer_batches.images[-1])
+    x = problems.normalize(case.outer_batches.images[-1])
     logits = case.learner.assign(state.params, state.batch_stats)(x, training=False)
     loss, _, _ = problems.compute(case)
     expected = problems.outer_loss(logits, case.outer_batches.labels[-1])

@@ -82,7 +82,7 @@ def test_cutout_is_a_square_that_may_leave_the_image():
     for image in cut[..., 0]:
         rows, columns = np.nonzero(image == 0)
         assert (np.ptp(rows) + 1) * (np.ptp(columns) + 1) == len(rows)
-    # Centres are uniform: the middle is cut as often as any square of 4x4 covers it.
+    # Centers are uniform: the middle is cut as often as any square of 4x4 covers it.
     assert np.mean(cut[:, 6, 6, 0] == 0) == pytest.approx(16 / 144, abs=0.05)
 
 

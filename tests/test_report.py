@@ -8,7 +8,7 @@ import problems
 import pytest
 
 from gtn_tf.data import loaders
-from gtn_tf.runs import folders, meta_training
+from gtn_tf.runs import meta_training, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.search.config import SearchConfig
@@ -20,7 +20,7 @@ SPECS = [nao.sample(2, 0, index) for index in range(30)]
 
 def write_search(folder, evaluation, scores, **changes):
     config = SearchConfig(workdir=str(folder), evaluation=evaluation, **changes)
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     journal = Journal(folder / "journal.jsonl")
     for spec, score in zip(SPECS, scores, strict=False):
         journal.append(
@@ -100,12 +100,12 @@ def test_a_training_run(tmp_path, capsys):
     config = dataclasses.replace(
         problems.SMALL_RUN, workdir=str(folder), validate_every=1
     )
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     meta_training.meta_train(config, loaders.load("digits", None, 0), folder)
     text = make([str(folder)], tmp_path / "out")
     assert "Not finished." in text and "run_0_accuracy.png" in text
     accuracies = {"mean": 0.5, "low": 0.25, "high": 0.75, "values": [0.25, 0.75]}
-    folders.write_results(
+    workdirs.write_results(
         folder,
         {
             "num_outer_steps": 2,

@@ -15,8 +15,8 @@ from nas.commands import report
 from nas.reporting import correlation
 from nas.search.journal import Journal
 
-MEASURED = Path(__file__).parent / "measured"
-RESULTS = (MEASURED.parent.parent / "RESULTS.md").read_text()
+MEASURED = Path(__file__).parent.parent / "results"
+RESULTS = (MEASURED.parent / "RESULTS.md").read_text()
 
 
 # Variants of a study that was made when the default run had one learner and SGD.

@@ -15,7 +15,7 @@ import pytest
 from nas.commands import search
 from nas.evaluations import registry
 from nas.evaluations.base import Result
-from nas.search import config
+from nas.search import config as search_config
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal
 from nas.spaces import nao
@@ -220,15 +220,15 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "run", train)
     for _ in range(2):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
-            config.build_setting(SearchConfig())
-    assert trained == [config.DIGITS_TEACHER]
+            search_config.build_setting(SearchConfig())
+    assert trained == [search_config.DIGITS_TEACHER]
 
 
 def test_early_stopping_is_a_tenth_unless_given():
     few = SearchConfig(evaluation="early_stopped", num_epochs=1)
-    assert config.build_setting(few).early_epochs == 0.1
+    assert search_config.build_setting(few).early_epochs == 0.1
     given = dataclasses.replace(few, early_epochs=0.5)
-    assert config.build_setting(given).early_epochs == 0.5
+    assert search_config.build_setting(given).early_epochs == 0.5
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):

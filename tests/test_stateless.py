@@ -85,7 +85,7 @@ def test_init_draws_every_kernel_by_itself():
 
 
 def test_weight_norm_starts_as_the_plain_learner():
-    plain, normalised = (
+    plain, normalized = (
         learner(learner="digits:3-4-5", weight_norm=weight_norm)
         for weight_norm in (False, True)
     )
@@ -95,7 +95,7 @@ def test_weight_norm_starts_as_the_plain_learner():
         for path, value in weights(plain).items()
         if path.endswith("/kernel")
     }
-    model = normalised.assign(*normalised.init(SEED))
+    model = normalized.assign(*normalized.init(SEED))
     targets = [v for v in model.trainable_variables if v.name == "kernel"]
     gains = [v for v in model.trainable_variables if v.name == "gain"]
     for target, gain, kernel in zip(targets, gains, kernels.values(), strict=True):

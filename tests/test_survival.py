@@ -9,7 +9,7 @@ import time
 
 import pytest
 import tensorflow as tf
-from test_experiment import assert_same_values, final_values, rows, without_seconds
+from test_train import assert_same_values, final_values, rows, without_seconds
 
 from gtn_tf.commands import command_line, train
 from gtn_tf.runs.config import TrainingConfig

@@ -4,7 +4,9 @@ import pytest
 import tensorflow as tf
 from problems import BATCH_SIZE, IMAGE_SHAPE, LATENT_SIZE, NUM_CLASSES, NUM_STEPS
 
-from gtn_tf.teachers import base
+from gtn_tf.teachers.base import Teacher, TeacherSpec
+from gtn_tf.teachers.distillation import Distillation
+from gtn_tf.teachers.gtn import GTN
 
 SEED = tf.constant([1, 2])
 OTHER_SEED = tf.constant([1, 3])
@@ -151,8 +153,8 @@ def test_a_teacher_stored_in_half_shows_nearly_the_same(name, curriculum):
 
 
 def test_drawn_latents_are_unit_gaussian_and_labels_uniform():
-    spec = base.TeacherSpec(40, 100, IMAGE_SHAPE, NUM_CLASSES, "none", "float64")
-    teacher = base.GTN(spec, build("gtn").generator, seed=0)
+    spec = TeacherSpec(40, 100, IMAGE_SHAPE, NUM_CLASSES, "none", "float64")
+    teacher = GTN(spec, build("gtn").generator, seed=0)
     latents, targets = teacher.plan(SEED)
     assert latents.shape == [40, 100, LATENT_SIZE]
     assert abs(np.mean(latents)) < 0.03
@@ -182,15 +184,15 @@ def test_variables_are_determined_by_the_seed(name):
         np.testing.assert_array_equal(one.numpy(), same.numpy())
     spec = first.spec
     other = (
-        base.GTN(spec, first.generator, seed=2)
+        GTN(spec, first.generator, seed=2)
         if name == "gtn"
-        else base.Distillation(spec, seed=2)
+        else Distillation(spec, seed=2)
     )
     assert not np.any(np.isclose(first.variables[-1], other.variables[-1], rtol=1e-12))
     assert np.std(first.variables[-1]) == pytest.approx(1, abs=0.2)
 
 
-def test_real_batches_are_normalised():
+def test_real_batches_are_normalized():
     teacher = build("real")
     images, labels = problems.draw(NUM_STEPS, BATCH_SIZE, SEED)
     x, targets = teacher.batch(4, SEED)
@@ -200,5 +202,5 @@ def test_real_batches_are_normalised():
 
 def test_interface_must_be_filled_in():
     with pytest.raises(TypeError, match="plan.*show"):
-        base.Teacher(build("real").spec)
+        Teacher(build("real").spec)
     assert build("real").weights() == build("distillation").weights() == []

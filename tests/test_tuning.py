@@ -1,4 +1,4 @@
-"""The optimization of hyperparameters with and without weight normalisation."""
+"""The optimization of hyperparameters with and without weight normalization."""
 
 import dataclasses
 import json

@@ -10,7 +10,7 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "weight-normalised"])
+@pytest.fixture(params=[False, True], ids=["plain", "weight-normalized"])
 def both(request):
     """The layer, its two-step definition with the same weights, and an input."""
     x = tf.constant(random(2, 4, 3, 5))

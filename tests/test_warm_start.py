@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.data import loaders
-from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.data.dataset import Split, normalize
+from gtn_tf.runs import builders, meta_training, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers import warm_start
@@ -51,7 +52,7 @@ def test_distilled_pixels_are_training_images_of_their_labels(digits):
     assert warm_start.warm_start(teacher, digits, 1, 0) == 0
     x, labels = shown(teacher)
     train = digits.train
-    known = loaders.normalise(train.images, digits.mean, digits.std).numpy()
+    known = normalize(train.images, digits.mean, digits.std).numpy()
     found = []
     for image, label in zip(x.reshape(-1, 8, 8, 1), labels.reshape(-1), strict=True):
         same = np.flatnonzero((known == image).all(axis=(1, 2, 3)))
@@ -61,7 +62,7 @@ def test_distilled_pixels_are_training_images_of_their_labels(digits):
 
 
 def test_images_come_again_only_when_their_class_is_used_up(digits):
-    few = loaders.Split(digits.train.images[:30], digits.train.labels[:30])
+    few = Split(digits.train.images[:30], digits.train.labels[:30])
     labels = np.tile(np.arange(10), (8, 1))  # eight of each class
     chosen = warm_start._one_for_each(labels, few, 0)
     np.testing.assert_array_equal(few.labels[chosen], labels)
@@ -115,7 +116,7 @@ def final_values(folder):
 
 def train(config, digits, folder, num_outer_steps):
     """Trains up to an outer step, as a run that stops there."""
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     loop = meta_training.outer_loop.train
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

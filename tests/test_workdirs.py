@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gtn_tf.meta.outer_loop import Progress, StepResult
-from gtn_tf.runs import folders
+from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
 
 CONFIG = TrainingConfig(num_inner_steps=12, seed=5)
@@ -23,38 +23,38 @@ def contents(folder):
 
 def test_a_new_folder_holds_its_flags(tmp_path):
     folder = tmp_path / "runs" / "new"
-    folders.open_workdir(folder, CONFIG)
+    workdirs.open_workdir(folder, CONFIG)
     assert [path.name for path in folder.iterdir()] == ["flags.txt"]
     text = (folder / "flags.txt").read_text()
     assert TrainingConfig(**TrainingConfig.values_of(text)) == CONFIG
 
 
 def test_an_empty_folder_is_taken(tmp_path):
-    folders.open_workdir(tmp_path, CONFIG)
+    workdirs.open_workdir(tmp_path, CONFIG)
     assert (tmp_path / "flags.txt").read_text() == CONFIG.as_flagfile()
 
 
 def test_the_same_run_goes_on_and_keeps_its_files(tmp_path):
-    folders.open_workdir(tmp_path, CONFIG)
+    workdirs.open_workdir(tmp_path, CONFIG)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-3.index").write_bytes(b"\0\1")
     before = contents(tmp_path)
-    folders.open_workdir(tmp_path, CONFIG)
+    workdirs.open_workdir(tmp_path, CONFIG)
     assert contents(tmp_path) == before
 
 
 def test_what_may_change_is_written_down(tmp_path):
-    folders.open_workdir(tmp_path, CONFIG)
+    workdirs.open_workdir(tmp_path, CONFIG)
     changed = dataclasses.replace(
         CONFIG, num_outer_steps=7, time_limit_seconds=9.0, data_dir="elsewhere"
     )
-    folders.open_workdir(tmp_path, changed)
+    workdirs.open_workdir(tmp_path, changed)
     assert (tmp_path / "flags.txt").read_text() == changed.as_flagfile()
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def another_run(folder):
-    folders.open_workdir(folder, dataclasses.replace(CONFIG, num_inner_steps=9))
+    workdirs.open_workdir(folder, dataclasses.replace(CONFIG, num_inner_steps=9))
     (folder / "metrics.csv").write_text("outer_step,seconds\n1,2\n")
     return folder, [
         f"--workdir={folder} holds a run of another configuration "
@@ -66,7 +66,7 @@ def another_run(folder):
 
 def twice_another_run(folder):
     other = dataclasses.replace(CONFIG, teacher="real", seed=6, num_outer_steps=9)
-    folders.open_workdir(folder, other)
+    workdirs.open_workdir(folder, other)
     return folder, ["(--seed=6 there, 5 now; --teacher=real there, gtn now)"]
 
 
@@ -134,7 +134,7 @@ def test_refused_and_left_as_it_was(tmp_path, prepare):
     folder, words = prepare(tmp_path)
     before = contents(tmp_path)
     with pytest.raises(ValueError) as caught:
-        folders.open_workdir(folder, CONFIG)
+        workdirs.open_workdir(folder, CONFIG)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
@@ -144,7 +144,7 @@ def test_refused_and_left_as_it_was(tmp_path, prepare):
 def test_results_are_json_and_replaced_whole(tmp_path):
     for mean in (0.25, 0.1 + 0.2):
         results = {"num_outer_steps": 3, "teacher": {"test_accuracy": {"mean": mean}}}
-        folders.write_results(tmp_path, results)
+        workdirs.write_results(tmp_path, results)
         assert json.loads((tmp_path / "results.json").read_text()) == results
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -170,7 +170,7 @@ def rows(folder):
 
 
 def test_a_row_is_there_as_soon_as_its_step_is_done(tmp_path):
-    metrics = folders.Metrics(tmp_path, 0)
+    metrics = workdirs.Metrics(tmp_path, 0)
     assert (tmp_path / "metrics.csv").read_text() == f"{HEADER}\n"
     write_steps(metrics, 1, 2, seconds=1.23456)
     assert (tmp_path / "metrics.csv").read_text() == (
@@ -181,11 +181,11 @@ def test_a_row_is_there_as_soon_as_its_step_is_done(tmp_path):
 @pytest.mark.parametrize("num_done", range(6))
 def test_continued_metrics_have_no_gap_and_no_repeat(tmp_path, num_done):
     """The checkpoint is of step `num_done`; five rows were written, a sixth torn."""
-    write_steps(folders.Metrics(tmp_path, 0), 1, 5)
+    write_steps(workdirs.Metrics(tmp_path, 0), 1, 5)
     before = rows(tmp_path)
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("6,6.0,0.1")
-    metrics = folders.Metrics(tmp_path, num_done)
+    metrics = workdirs.Metrics(tmp_path, num_done)
     assert rows(tmp_path) == before[:num_done]
     write_steps(metrics, num_done + 1, 7, seconds=10.0)
     after = rows(tmp_path)

@@ -12,9 +12,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.commands import train
-from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
-from gtn_tf.meta import arithmetic
+from gtn_tf.meta import costs
 from gtn_tf.networks import learners
 from gtn_tf.runs import builders
 from gtn_tf.runs.config import TrainingConfig
@@ -78,12 +78,12 @@ def build_parts(config: BenchmarkConfig, dataset: Dataset) -> list[Part]:
         ),
         Part(
             f"{config.num_inner_steps} inner steps",
-            arithmetic.training_flops(problem, learner),
+            costs.training_flops(problem, learner),
             lambda index: evaluator.train(index, config.seed)[1].params.numpy(),
         ),
         Part(
             "outer step",
-            arithmetic.outer_step_flops(
+            costs.outer_step_flops(
                 problem,
                 learner,
                 config.outer_batch_size,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gtn_tf.data import loaders
 from gtn_tf.evaluation import few_step, measures, plots
 from gtn_tf.evaluation.measures import Row, Setting
-from gtn_tf.runs import builders, files, folders, meta_training
+from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
 
 _FIGURES = {
@@ -112,11 +112,11 @@ def _setting(config: EvaluationConfig) -> Setting:
     others = [Path(path).expanduser() for path in config.compare.split(",") if path]
     if (folder / "real" / "flags.txt").is_file():
         others.append(folder / "real")
-    first = folders.read_config(folder, config.data_dir)
+    first = workdirs.read_config(folder, config.data_dir)
     dataset = loaders.load(first.dataset, first.data_dir or None, first.seed)
     sources = {}
     for path in [folder, *others]:
-        own = folders.read_config(path, config.data_dir)
+        own = workdirs.read_config(path, config.data_dir)
         for name in ("dataset", "seed", "num_inner_steps"):
             if getattr(own, name) != getattr(first, name):
                 raise ValueError(

@@ -13,9 +13,9 @@ from pathlib import Path
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.export import cards, saved_models, synthetic_data
-from gtn_tf.runs import files, folders, meta_training
+from gtn_tf.runs import files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
-from gtn_tf.teachers.base import Real
+from gtn_tf.teachers.real_data import Real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(config: ExportConfig) -> None:
     """
     folder = Path(config.workdir).expanduser()
     output = Path(config.output).expanduser() if config.output else folder / "export"
-    run_config = folders.read_config(folder, data_dir=config.data_dir)
+    run_config = workdirs.read_config(folder, data_dir=config.data_dir)
     _check_output(output)
     dataset = loaders.load(
         run_config.dataset, run_config.data_dir or None, run_config.seed

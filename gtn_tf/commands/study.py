@@ -13,95 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gtn_tf.commands import train
-from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
 from gtn_tf.studies import comparisons, tuning
-from gtn_tf.studies.comparisons import Comparison
-
-REAL = {"teacher": "real", "warm_start_steps": 0}
-_TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
-_TRAINING_KINDS = [name for name in FAMILIES if name not in _TEST_KINDS]
-
-
-def _of_kinds(number: int) -> dict:
-    """Learners of the first kinds, as many specs whatever the number of kinds."""
-    seen = _TRAINING_KINDS[:number]
-    return {
-        "learner": "any",
-        "num_learners": len(_TRAINING_KINDS),
-        "leave_out": ",".join(name for name in FAMILIES if name not in seen),
-    }
-
-
-# Name -> what is left out beside what the default run leaves out.
-_LEFT_OUT = {"default": {}} | {
-    f"without {family}": {"leave_out": ",".join([*TrainingConfig().left_out, family])}
-    for family in FAMILIES
-    if family not in TrainingConfig().left_out
-}
-_BASELINES = {
-    "distillation": {"teacher": "distillation"},
-    "real": REAL,
-}
-
-COMPARISONS = {
-    # Section 3.2, Figure 1c; Figures 2a and 2b.
-    "curricula": Comparison(
-        "test",
-        {
-            "full": {},
-            "shuffled_batch": {"curriculum": "shuffled_batch"},
-            "all_shuffled": {"curriculum": "all_shuffled"},
-            "none": {"curriculum": "none", "warm_start_steps": 0},
-        }
-        | _BASELINES,
-    ),
-    # Section 3.3, Figure 2.
-    "sources": Comparison("test", {"gtn": {}} | _BASELINES),
-    # How many kinds of learners it takes to teach kinds that were left out.
-    "kinds": Comparison(
-        "test",
-        {"1 kind": _of_kinds(1), "2 kinds": _of_kinds(2), "4 kinds": _of_kinds(4)}
-        | {"all kinds": _of_kinds(len(_TRAINING_KINDS))}
-        | {"real": _of_kinds(len(_TRAINING_KINDS)) | REAL},
-        unseen=_TEST_KINDS,
-        against={
-            name: "real" for name in ("1 kind", "2 kinds", "4 kinds", "all kinds")
-        },
-    ),
-    # Every kind left out, one at a time of those that the default run trains with,
-    # beside real data with rates learned with the same kinds.
-    "left_out": Comparison(
-        "test",
-        {
-            name + suffix: {"learner": "any"} | leave_out | own
-            for name, leave_out in _LEFT_OUT.items()
-            for suffix, own in (("", {}), (", real", REAL))
-        },
-        against={name: f"{name}, real" for name in _LEFT_OUT},
-        by_kind=True,
-    ),
-    # What the paper leaves open, one change of the defaults at a time.
-    "recipe": Comparison(
-        "validation",
-        {
-            "defaults": {},
-            "shared rates": {"inner_hyperparameters": "shared"},
-            "last loss only": {"intermediate_loss_every": 0},
-            "every fifth loss": {"intermediate_loss_every": 5},
-            "one learner": {"learner": "digits:64-128-128", "vary": "none"},
-            "SGD": {"inner_optimizer": "sgd", "inner_learning_rate": 0.1},
-            "center-only batch norm": {
-                "normalization": "center",
-                "vary": "weight_norm,activation,initializer",
-            },
-            "no decay": {"outer_decay": 1.0},
-            "no clipping": {"clip_norm": 0.0},
-            "tanh to 1": {"generator_output_scale": 1.0},
-        },
-    ),
-}
+from gtn_tf.studies.catalog import COMPARISONS
 
 
 def _compare(config: StudyConfig, folder: Path) -> str:

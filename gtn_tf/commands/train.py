@@ -11,10 +11,10 @@ import tensorflow as tf
 
 import gtn_tf
 from gtn_tf.data import loaders
-from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
-from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.runs import builders, meta_training, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
@@ -30,7 +30,7 @@ def run(config: TrainingConfig) -> dict:
     """
     dataset = check(config)
     folder = Path(config.run_folder).expanduser()
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
     with locked(folder):
         return _run(config, dataset, folder)
@@ -63,7 +63,7 @@ def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     if "real" in found:
         results["real"] = _summary(config, found["real"])
     export_run(config, dataset, trained, folder)
-    folders.write_results(folder, results)
+    workdirs.write_results(folder, results)
     print(format_table(config, results, found))
     return results
 
@@ -73,7 +73,7 @@ def _compare(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     real = dataclasses.replace(
         config, teacher="real", curriculum="full", warm_start_steps=0
     )
-    folders.open_workdir(folder, real)
+    workdirs.open_workdir(folder, real)
     return _test(real, dataset, meta_training.meta_train(real, dataset, folder))
 
 
@@ -126,7 +126,7 @@ def export_teacher(
     """Writes teacher/.
 
     Args:
-      half: as of `export.export_teacher`.
+      half: as of `saved_models.export_teacher`.
     """
     saved_models.export_teacher(
         folder / "teacher", trained.problem, dataset, _provenance(config, trained), half

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from gtn_tf.data import loaders
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 
 
 def sampler(split: Split, augment: bool) -> Callable:
@@ -36,7 +35,7 @@ def sampler(split: Split, augment: bool) -> Callable:
         )[:wanted]
         drawn = tf.gather(images, order)  # [num_batches * batch_size, H, W, C]
         if augment:
-            drawn = loaders.augment(drawn, augment_seed)
+            drawn = augment(drawn, augment_seed)
         shape = [num_batches, batch_size]
         return (
             tf.reshape(drawn, [*shape, *images.shape[1:]]),

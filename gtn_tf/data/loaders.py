@@ -1,29 +1,24 @@
-"""Data sets as splits of raw images, and what batches of them go through on the way.
+"""Data sets by name.
 
-Training sets are split uniformly into training and validation (Section 3), data are
-normalised to mean zero and variance one (Appendix A.1), and CIFAR-10's real training
-images are augmented with random crops and flips (Appendix A.2).
+Training sets are split uniformly into training and validation (Section 3).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
+from gtn_tf.data.dataset import Dataset, Split, build_dataset
 from gtn_tf.data.original_files import (
     IDX_FILES,
-    Split,
     read_cifar10_files,
     read_idx_files,
 )
 from gtn_tf.data.tfds import read_tfds
 
-_CROP_PADDING = 4  # pixels on each side, usual for CIFAR-10; the paper names no number
 _DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 _FASHION_NAMES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -37,40 +32,13 @@ _IDX_HINT = ", ".join(f"{stem}.gz" for pair in IDX_FILES.values() for stem in pa
 _CIFAR10_HINT = "cifar-10-python.tar.gz (or the folder cifar-10-batches-py from it)"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
-    """The three splits, raw, and what is needed to normalise and augment them.
-
-    `mean` and `std` (float32 [C], raw pixel units) are those of the training images
-    alone. `augment`: outer batches get random crops and flips.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    class_names: tuple[str, ...]
-    mean: np.ndarray
-    std: np.ndarray
-    augment: bool
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
-        return self.train.images.shape[1:]
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-
 def load(name: str, data_dir: str | None, seed: int) -> Dataset:
     """Loads a data set: one of DATASETS, or any other by its tensorflow_datasets name.
 
     Args:
       name: key of DATASETS, or what tfds.builder takes.
-      data_dir: folder with original files (see data_files.py) or prepared tfds sets;
-        None: tfds in its own folder.
+      data_dir: folder with original files (see `original_files`) or prepared tfds
+        sets; None: tfds in its own folder.
       seed: decides which training images are held back for validation (for digits, and
         sets without a test split, for the test too).
     Raises:
@@ -91,42 +59,6 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
     return loader(data_dir, seed)
 
 
-def normalise(images, mean, std) -> tf.Tensor:
-    """(images - mean) / std per channel (App. A.1): [..., H, W, C] to float32."""
-    mean = tf.cast(mean, tf.float32)
-    return (tf.cast(images, tf.float32) - mean) / tf.cast(std, tf.float32)
-
-
-def augment(images, seed) -> tf.Tensor:
-    """Random crops after zero padding, and horizontal flips with probability 1/2.
-
-    Each image has its own crop and flip (App. A.2). What is padded with is black for
-    raw images, and the mean for normalised ones.
-
-    Args:
-      images: [B, H, W, C], of any type; B may be unknown in a graph.
-      seed: int [2]; the same seed gives the same crops and flips.
-    Returns:
-      Images of the same shape and type.
-    """
-    images = tf.convert_to_tensor(images)
-    num_images = tf.shape(images)[0]
-    height, width = images.shape[1:3]
-    # A named generator and whole numbers: defaults differ between devices, and floats
-    # between XLA and the rest.
-    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, alg="philox"))
-    draw = functools.partial(tf.random.stateless_uniform, dtype=tf.int32, alg="philox")
-    corners = draw([num_images, 2], crop_seed, maxval=2 * _CROP_PADDING + 1)
-    flips = draw([num_images, 1], flip_seed, maxval=2) == 1
-    rows = corners[:, :1] + tf.range(height)  # [B, H]
-    columns = corners[:, 1:] + tf.range(width)  # [B, W]
-    columns = tf.where(flips, columns[:, ::-1], columns)
-    around = [_CROP_PADDING, _CROP_PADDING]
-    padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
-    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)  # [B, H, W + 8, C]
-    return tf.gather(cropped, columns, axis=2, batch_dims=1)  # [B, H, W, C]
-
-
 def _load_digits(data_dir: str | None, seed: int) -> Dataset:
     """scikit-learn's 1,797 digits of 8x8, values 0 to 16: 1,297 / 200 / 300."""
     from sklearn.datasets import load_digits
@@ -139,7 +71,7 @@ def _load_digits(data_dir: str | None, seed: int) -> Dataset:
         {"validation": 200, "test": 300},
         seed,
     )
-    return _dataset("digits", splits, _DIGIT_NAMES)
+    return build_dataset("digits", splits, _DIGIT_NAMES)
 
 
 def _load_idx(
@@ -151,7 +83,7 @@ def _load_idx(
         splits, _ = read_tfds(name, data_dir, f"in --data_dir the files {_IDX_HINT}")
     num_validation = len(splits["train"].labels) // 6
     splits |= _hold_back(name, splits["train"], {"validation": num_validation}, seed)
-    return _dataset(name, splits, class_names)
+    return build_dataset(name, splits, class_names)
 
 
 def _load_cifar10(data_dir: str | None, seed: int) -> Dataset:
@@ -164,7 +96,7 @@ def _load_cifar10(data_dir: str | None, seed: int) -> Dataset:
     splits |= _hold_back(
         "cifar10", splits["train"], {"validation": num_validation}, seed
     )
-    return _dataset("cifar10", splits, class_names or _CIFAR10_NAMES, augment=True)
+    return build_dataset("cifar10", splits, class_names or _CIFAR10_NAMES, augment=True)
 
 
 def _load_tfds(name: str, data_dir: str | None, seed: int) -> Dataset:
@@ -175,7 +107,7 @@ def _load_tfds(name: str, data_dir: str | None, seed: int) -> Dataset:
     tenth = len(splits["train"].labels) // 10
     sizes = {split: tenth for split in ("validation", "test") if split not in splits}
     splits |= _hold_back(name, splits["train"], sizes, seed)
-    return _dataset(name, splits, class_names)
+    return build_dataset(name, splits, class_names)
 
 
 # name -> function (data_dir, seed) -> Dataset
@@ -205,35 +137,3 @@ def _hold_back(
         part: Split(train.images[indices], train.labels[indices])
         for part, indices in parts
     }
-
-
-def _dataset(
-    name: str,
-    splits: dict[str, Split],
-    class_names: tuple[str, ...],
-    augment: bool = False,
-) -> Dataset:
-    mean, std = _channel_statistics(name, splits["train"].images)
-    return Dataset(
-        name=name,
-        **splits,
-        class_names=class_names,
-        mean=mean,
-        std=std,
-        augment=augment,
-    )
-
-
-def _channel_statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel, float32 [C], of uint8 [N, H, W, C]."""
-    mean = images.mean(axis=(0, 1, 2), dtype=np.float64)
-    # Sums of squared bytes are whole numbers below 2**53: nothing is lost to rounding
-    # before the difference, and no float64 copy of all images is made.
-    squares = np.einsum("nhwc,nhwc->c", images, images, dtype=np.float64)
-    variance = squares / (images.size / images.shape[-1]) - mean**2
-    if np.any(variance <= 0):
-        raise ValueError(
-            f"dataset {name!r} has standard deviation 0 in channel "
-            f"{int(np.argmin(variance))}; allowed: above 0; check the images"
-        )
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)

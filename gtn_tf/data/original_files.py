@@ -9,7 +9,6 @@ Everything that is wrong raises ValueError in one line that names the file.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import gzip
 import io
 import lzma
@@ -22,6 +21,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+
+from gtn_tf.data.dataset import Split
 
 NUM_CLASSES = 10  # of all three sets
 IDX_FILES = {
@@ -39,14 +40,6 @@ _CIFAR10_OPENERS = {".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.xz": lzma.ope
 _CIFAR10_SHAPE = (3, 32, 32)
 _MAX_MEMBER_BYTES = 1 << 27  # four times an original batch
 _DECOMPRESSION_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """Images (uint8 [N, H, W, C]) and the class of each (int32 [N])."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 def read_idx_files(name: str, data_dir: str) -> dict[str, Split] | None:

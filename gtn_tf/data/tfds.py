@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 
 _PREPARED_HOST = "https://storage.googleapis.com"  # where tfds keeps prepared sets
 _PROBE_SECONDS = 10

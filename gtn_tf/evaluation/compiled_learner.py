@@ -147,7 +147,7 @@ class CompiledLearner:
         problem, learner = self._problem, self.learner
 
         def measure(state, images, labels):
-            x = problem.normalise(images)
+            x = problem.normalize(images)
             logits, _ = learner.apply(
                 state.params, state.batch_stats, x, training=False
             )

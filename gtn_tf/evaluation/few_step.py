@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation.compiled_learner import CompiledLearner
 from gtn_tf.meta.inner_loop import InnerState
 from gtn_tf.meta.meta_gradients import MetaProblem
@@ -106,7 +106,7 @@ class Evaluator:
         learner, state = self.train(index, seed)
         model = learner.assign(state.params, state.batch_stats)
         chunks = [
-            tf.nn.softmax(model(self.problem.normalise(images), training=False))
+            tf.nn.softmax(model(self.problem.normalize(images), training=False))
             for images in np.split(
                 split.images, range(_CHUNK_SIZE, len(split.labels), _CHUNK_SIZE)
             )

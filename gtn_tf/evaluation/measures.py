@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from scipy import stats
 
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import unseen_architectures
 from gtn_tf.evaluation.few_step import Evaluator
 from gtn_tf.meta.meta_gradients import MetaProblem

@@ -8,11 +8,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from gtn_tf.data.loaders import Dataset, normalise
+from gtn_tf.data.dataset import Dataset, normalize
 from gtn_tf.meta.meta_gradients import MetaProblem
 from gtn_tf.networks import layers
 from gtn_tf.runs import files
-from gtn_tf.teachers.base import GTN, Real, Teacher
+from gtn_tf.teachers.base import Teacher
+from gtn_tf.teachers.gtn import GTN
+from gtn_tf.teachers.real_data import Real
 
 
 def export_teacher(
@@ -60,7 +62,7 @@ def export_teacher(
 
 def _preprocess_signature(dataset: Dataset):
     def preprocess(images):
-        return {"images": normalise(images, dataset.mean, dataset.std)}
+        return {"images": normalize(images, dataset.mean, dataset.std)}
 
     return tf.function(preprocess, [_raw_images(dataset)])
 
@@ -103,14 +105,14 @@ def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
 
 
 def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
-    """Writes a trained learner that takes raw pixels; normalisation is inside.
+    """Writes a trained learner that takes raw pixels; normalization is inside.
 
     serving_default(images [N, H, W, C]) -> logits [N, K], probabilities [N, K]
     class_names() -> class_names [K]
     """
 
     def serve(images):
-        x = normalise(images, dataset.mean, dataset.std)
+        x = normalize(images, dataset.mean, dataset.std)
         logits = model(x, training=False)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
@@ -136,7 +138,7 @@ def _raw_images(dataset: Dataset) -> tf.TensorSpec:
 def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
     """Writes a trained learner as a .keras file of Keras' own layers, compiled.
 
-    Raw pixels [N, H, W, C] -> logits [N, K]; normalisation is its first layer.
+    Raw pixels [N, H, W, C] -> logits [N, K]; normalization is its first layer.
     """
     images = keras.Input(dataset.image_shape, name="images")
     variance = dataset.std.astype("float64") ** 2
@@ -153,7 +155,7 @@ def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
 def plain_model(model: keras.Model) -> keras.Model:
     """The same function as a trained learner of `layers`, of Keras' own layers.
 
-    Normalised weights g V / ||V|| become plain ones.
+    Normalized weights g V / ||V|| become plain ones.
     """
     plain = keras.models.clone_model(model, clone_function=_plain_layer)
     for source, target in zip(model.layers, plain.layers, strict=True):

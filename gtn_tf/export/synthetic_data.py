@@ -17,7 +17,7 @@ from gtn_tf.teachers.base import Teacher
 class SyntheticData(NamedTuple):
     """What one learner is shown, in order."""
 
-    images: np.ndarray  # float32 [T, B, H, W, C], normalised as learners see them
+    images: np.ndarray  # float32 [T, B, H, W, C], normalized as learners see them
     targets: np.ndarray  # float32 [T, B, K]
 
     @property
@@ -52,7 +52,7 @@ def save_tfrecords(
     """Writes TFRecords, in the order shown, for tfds.load(name, data_dir=folder).
 
     They are in folder/name/1.0.0, as tfds.builder_from_directory takes it. One split,
-    train, with the features image (float32 [H, W, C], normalised), label, targets
+    train, with the features image (float32 [H, W, C], normalized), label, targets
     (float32 [K]) and inner_step.
 
     Args:

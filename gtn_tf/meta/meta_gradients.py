@@ -62,7 +62,7 @@ class MetaProblem:
 
     Attributes:
       outer_loss: (logits [B, K], label ids [B]) -> scalar.
-      normalise: raw images -> x.
+      normalize: raw images -> x.
       intermediate_loss_every: add the outer loss after every so many inner steps;
         0 for the trained learner's only (the paper's text).
     """
@@ -72,7 +72,7 @@ class MetaProblem:
     optimizer: InnerOptimizer
     inner_loss: Callable
     outer_loss: Callable
-    normalise: Callable
+    normalize: Callable
     intermediate_loss_every: int = 0
 
     @property
@@ -92,7 +92,7 @@ class MetaProblem:
 
     def score(self, learner, state: InnerState, outer_batches, index) -> tf.Tensor:
         """The outer loss of a learner on one of the outer batches."""
-        x = self.normalise(outer_batches.images[index])
+        x = self.normalize(outer_batches.images[index])
         logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
         return self.outer_loss(logits, outer_batches.labels[index])
 

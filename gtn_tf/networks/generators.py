@@ -21,7 +21,7 @@ class GeneratorSpec:
       widths: units of the first dense layer, channels after the second, filters of
         the first convolution (A.1: 1024, 128, 64).
       output_scale: the tanh is multiplied by this (the paper's text: 1).
-      weight_norm: normalise the generator's weights as well as the learner's
+      weight_norm: normalize the generator's weights as well as the learner's
         (section 2).
       precision: "float32", "bfloat16" (products only), or "float64" (for checks).
     """
@@ -38,7 +38,7 @@ class GeneratorSpec:
 def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     """G: latents [B, latent_size], targets [B, K] -> images [B, H, W, C].
 
-    Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbour
+    Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbor
     upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm and
     LeakyReLU in between (A.1). Called with training=True, as in meta-training, batch
     norm uses the batch's own statistics; otherwise those of its weights.

@@ -1,4 +1,4 @@
-"""Layers of learners and generators: weight normalisation, momentum-0 batch norm.
+"""Layers of learners and generators: weight normalization, momentum-0 batch norm.
 
 The layers work under `keras.Model.stateless_call` and differentiate twice.
 """
@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 
-def normalise_weight(kernel, gain):
+def normalize_weight(kernel, gain):
     """W = g V / ||V||, one norm per output unit (section 2; Salimans & Kingma, 2016).
 
     Args:
@@ -25,7 +25,7 @@ def normalise_weight(kernel, gain):
 
 
 def initial_gain(kernel):
-    """The g with which the normalised weight equals V: ||V||, [units]."""
+    """The g with which the normalized weight equals V: ||V||, [units]."""
     axes = tuple(range(len(kernel.shape) - 1))
     return ops.sqrt(ops.sum(ops.square(kernel), axis=axes))
 
@@ -52,12 +52,12 @@ class WeightNorm:
     @property
     def kernel(self):
         if not self.built:
-            raise AttributeError("A weight-normalised layer has no kernel before build")
+            raise AttributeError("A weight-normalized layer has no kernel before build")
         # Under a bfloat16 policy Keras hands out rounded variables; a norm over
         # thousands of weights is taken in the variables' own precision.
         kernel = ops.cast(self._kernel, self.variable_dtype)
         gain = ops.cast(self.gain, self.variable_dtype)
-        return ops.cast(normalise_weight(kernel, gain), self.compute_dtype)
+        return ops.cast(normalize_weight(kernel, gain), self.compute_dtype)
 
 
 class WeightNormDense(WeightNorm, keras.layers.Dense):
@@ -71,8 +71,8 @@ class WeightNormConv2D(WeightNorm, keras.layers.Conv2D):
 class BatchNorm(keras.layers.Layer):
     """Batch norm with momentum 0 (A.1): evaluation uses the last batch's statistics.
 
-    In training the batch's mean and variance normalise, and become the values of
-    the non-trainable weights; otherwise those weights normalise. Statistics are
+    In training the batch's mean and variance normalize, and become the values of
+    the non-trainable weights; otherwise those weights normalize. Statistics are
     taken over all axes but the last.
 
     Args:

@@ -1,4 +1,4 @@
-"""Twice as large by nearest neighbours, then a 3x3 convolution, at a quarter's size.
+"""Twice as large by nearest neighbors, then a 3x3 convolution, at a quarter's size.
 
     convolve(upsample(x), W) = depth_to_space(convolve(x, W'))
 
@@ -57,7 +57,7 @@ class WeightNormUpsampledConv2D(_Upsampled, layers.WeightNormConv2D):
 
 
 def upsampled_convolution(filters: int, weight_norm: bool, dtype, **kwargs):
-    """A 3x3 convolution of the image upsampled twofold; plain or weight-normalised.
+    """A 3x3 convolution of the image upsampled twofold; plain or weight-normalized.
 
     Its kernel is Kaiming normal.
     """

@@ -7,14 +7,17 @@ import functools
 
 import tensorflow as tf
 
-from gtn_tf.data import batches, loaders
-from gtn_tf.data.loaders import Dataset
-from gtn_tf.meta import inner_loop, inner_optimizers, memory, outer_loop
+from gtn_tf.data import batches
+from gtn_tf.data.dataset import Dataset, normalize
+from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
 from gtn_tf.networks import generators, learners
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.teachers import base
+from gtn_tf.teachers.base import Teacher, TeacherSpec
+from gtn_tf.teachers.distillation import Distillation
+from gtn_tf.teachers.gtn import GTN
+from gtn_tf.teachers.real_data import Real
 
 _TINY_PIXELS = 10_000  # of one inner batch; digits: 2,048, MNIST: 100,352
 
@@ -35,7 +38,7 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset):
     )
 
 
-def _gtn(config: TrainingConfig, dataset: Dataset, spec) -> base.Teacher:
+def _gtn(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
     generator = generators.build_generator(
         generators.GeneratorSpec(
             config.latent_size,
@@ -48,23 +51,23 @@ def _gtn(config: TrainingConfig, dataset: Dataset, spec) -> base.Teacher:
         ),
         config.seed,
     )
-    return base.GTN(spec, generator, config.seed)
+    return GTN(spec, generator, config.seed)
 
 
-def _distillation(config: TrainingConfig, dataset: Dataset, spec) -> base.Teacher:
-    return base.Distillation(spec, config.seed)
+def _distillation(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
+    return Distillation(spec, config.seed)
 
 
-def _real(config: TrainingConfig, dataset: Dataset, spec) -> base.Teacher:
+def _real(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
     draw = batches.sampler(dataset.train, augment=False)
-    return base.Real(spec, draw, _normaliser(dataset))
+    return Real(spec, draw, _normalizer(dataset))
 
 
 TEACHERS = {"gtn": _gtn, "distillation": _distillation, "real": _real}
 
 
-def _normaliser(dataset: Dataset):
-    return functools.partial(loaders.normalise, mean=dataset.mean, std=dataset.std)
+def _normalizer(dataset: Dataset):
+    return functools.partial(normalize, mean=dataset.mean, std=dataset.std)
 
 
 def _outer_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -80,7 +83,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
     Raises:
       ValueError: image sides that do not suit the generator.
     """
-    spec = base.TeacherSpec(
+    spec = TeacherSpec(
         config.num_inner_steps,
         config.inner_batch_size,
         dataset.image_shape,
@@ -103,7 +106,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
         optimizer,
         inner_loop.INNER_LOSSES[config.inner_loss],
         _outer_loss,
-        _normaliser(dataset),
+        _normalizer(dataset),
         config.intermediate_loss_every,
     )
 
@@ -118,23 +121,21 @@ def build_differentiation(config: TrainingConfig, problem, specs) -> Differentia
     per_step, state_bytes = 0, 0
     for model in map(learners.build_model, specs):
         models = [model, generator] if generator else [model]
-        size = memory.activation_bytes(models, config.inner_batch_size)
+        size = costs.activation_bytes(models, config.inner_batch_size)
         per_step = max(per_step, size)
         state_bytes = max(state_bytes, 2 * 4 * model.count_params())
     recompute = {
         "always": True,
         "never": False,
-        "auto": memory.should_recompute(per_step, config.num_inner_steps),
+        "auto": costs.should_recompute(per_step, config.num_inner_steps),
     }[config.recompute]
     # What is kept by default is not kept in segments.
     length = (
         1 if config.recompute == "auto" and not recompute else config.segment_length
     )
     differentiation = Differentiation(recompute, length)
-    memory.check_fits(
-        memory.kept_bytes(
-            per_step, state_bytes, config.num_inner_steps, differentiation
-        )
+    costs.check_fits(
+        costs.kept_bytes(per_step, state_bytes, config.num_inner_steps, differentiation)
     )
     return differentiation
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import outer_loop
 from gtn_tf.meta.meta_gradients import MetaProblem
@@ -19,10 +19,10 @@ from gtn_tf.runs import (
     builders,
     checkpoints,
     divergence,
-    folders,
     image_grids,
     interruption,
     recording,
+    workdirs,
 )
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers import warm_start
@@ -148,7 +148,7 @@ class _Recorder:
         self._config = config
         self._dataset = dataset
         self._bar = bar
-        self._metrics = folders.Metrics(folder, start.outer_step)
+        self._metrics = workdirs.Metrics(folder, start.outer_step)
         self._summaries = recording.Summaries(folder)
         self._saved_at = time.perf_counter()
 

@@ -17,10 +17,10 @@ import numpy as np
 from tabulate import tabulate
 
 from gtn_tf.data import loaders
-from gtn_tf.data.loaders import Dataset
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step, measures, plots
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import builders, files, folders, meta_training
+from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.studies import kinds
@@ -87,7 +87,7 @@ def run(
 def _once(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
     """The record of a run, from its folder or from running it."""
     folder = Path(config.workdir)
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     path = folder / "record.json"
     asked = [
         config.num_outer_steps,

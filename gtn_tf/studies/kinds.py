@@ -6,8 +6,7 @@ import dataclasses
 
 from tabulate import tabulate
 
-from gtn_tf.data.loaders import Dataset
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Dataset, Split
 from gtn_tf.evaluation import few_step, measures
 from gtn_tf.meta.meta_gradients import MetaProblem
 from gtn_tf.networks.families import FAMILIES

@@ -3,7 +3,7 @@
     bin/study --study=weight_norm
 
 The same Bayesian optimization (keras-tuner) of outer and inner hyperparameters with
-weight normalisation and without; what is compared is the distribution over trials.
+weight normalization and without; what is compared is the distribution over trials.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from gtn_tf.data import loaders
 from gtn_tf.evaluation import plots
-from gtn_tf.runs import builders, files, folders, meta_training
+from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 
@@ -67,7 +67,7 @@ class _Tuner(keras_tuner.BayesianOptimization):
 def _validation_loss(config: TrainingConfig, folder: Path) -> float:
     """Mean over fresh learners after a training; infinite where it diverged."""
     record = folder / "record.json"
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     if not record.is_file():
         dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
         builders.choose_threads(config, dataset)

@@ -16,17 +16,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.data import loaders
-from gtn_tf.data.loaders import Dataset
-from gtn_tf.data.original_files import Split
-from gtn_tf.teachers import base, curricula
+from gtn_tf.data.dataset import Dataset, Split, normalize
+from gtn_tf.teachers import curricula
+from gtn_tf.teachers.base import Teacher
+from gtn_tf.teachers.distillation import Distillation
+from gtn_tf.teachers.gtn import GTN
 
 _LEARNING_RATE = 0.01  # of Adam, falling to 0 over the steps
 
 
-def warm_start(
-    teacher: base.Teacher, dataset: Dataset, num_steps: int, seed: int
-) -> float:
+def warm_start(teacher: Teacher, dataset: Dataset, num_steps: int, seed: int) -> float:
     """Makes the teacher's batches resemble real training images.
 
     Args:
@@ -49,8 +48,8 @@ def warm_start(
     shape = (spec.num_inner_steps, spec.inner_batch_size)
     labels = curricula.even_labels(*shape, spec.num_classes).numpy()
     images = dataset.train.images[_one_for_each(labels, dataset.train, seed)]
-    x = loaders.normalise(images, dataset.mean, dataset.std)  # [T, B, H, W, C]
-    if isinstance(teacher, base.Distillation):
+    x = normalize(images, dataset.mean, dataset.std)  # [T, B, H, W, C]
+    if isinstance(teacher, Distillation):
         teacher.pixels.assign(x)
         return 0.0
     return _fit(teacher, x, labels, num_steps)
@@ -67,7 +66,7 @@ def _one_for_each(labels: np.ndarray, split: Split, seed: int) -> np.ndarray:
     return chosen
 
 
-def _fit(teacher: base.GTN, images, labels, num_steps: int) -> float:
+def _fit(teacher: GTN, images, labels, num_steps: int) -> float:
     schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, num_steps)
     optimizer = keras.optimizers.Adam(schedule)
     optimizer.build(teacher.variables)

@@ -1,6 +1,8 @@
 """The teachers that come with the package, by name.
 
-gtn_tf/ready/NAME/  teacher/ (a SavedModel, see `export`)  card.md (what it teaches)
+gtn_tf/ready/NAME/
+  teacher/  a SavedModel, see `saved_models`
+  card.md   what it teaches
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import markdown
 import numpy as np
 
-from gtn_tf.runs import fields, folders
+from gtn_tf.runs import fields, workdirs
 from nas.reporting import correlation, plots, training_runs
 from nas.reporting.correlation import Judged
 from nas.search.config import SearchConfig
@@ -129,7 +129,7 @@ def read_search(folder: Path) -> Search:
     Raises:
       ValueError: files that are no search's.
     """
-    config = folders.read(SearchConfig, folder)
+    config = workdirs.read(SearchConfig, folder)
     return Search(config, Journal(folder / "journal.jsonl").entries)
 
 

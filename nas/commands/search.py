@@ -20,7 +20,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FatalError
 from tqdm import tqdm
 
-from gtn_tf.runs import files, folders
+from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.commands import report
@@ -111,7 +111,7 @@ def run(config: SearchConfig) -> list[Entry]:
         distribution.check_free(config.address)
     setting = build_setting(config) if config.role == "local" else None
     folder = Path(config.run_folder).expanduser()
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     print(f"search folder: {folder}", file=sys.stderr)
     with locked(folder):
         if setting and setting.teacher:

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from gtn_tf.data.loaders import Dataset, normalise
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.spaces.nao import ArchitectureSpec
@@ -110,9 +109,9 @@ class Setting:
         count = self.num_validation_images
         return Split(validation.images[:count], validation.labels[:count])
 
-    def normalise(self, images) -> tf.Tensor:
+    def normalize(self, images) -> tf.Tensor:
         """Raw images [N, H, W, C] -> x."""
-        return normalise(images, self.dataset.mean, self.dataset.std)
+        return normalize(images, self.dataset.mean, self.dataset.std)
 
 
 def accuracy(setting: Setting, model: keras.Model, split: Split) -> float:
@@ -120,7 +119,7 @@ def accuracy(setting: Setting, model: keras.Model, split: Split) -> float:
     gives no numbers."""
 
     def num_right(images, labels):
-        logits = tf.nest.flatten(model(setting.normalise(images), training=False))[0]
+        logits = tf.nest.flatten(model(setting.normalize(images), training=False))[0]
         right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
         is_finite = tf.reduce_all(tf.math.is_finite(logits))
         count = tf.reduce_sum(tf.cast(right, tf.float32))

@@ -14,8 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.data import loaders
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split, augment
 from gtn_tf.meta.inner_loop import cross_entropy
 from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS
 from gtn_tf.networks.stateless import layout
@@ -163,8 +162,8 @@ def batches(
         images, labels = batch
         seeds = tf.random.split([seed, index], 2)
         if dataset.augment:
-            images = loaders.augment(images, seeds[0])
-        x = cutout(setting.normalise(images), cutout_size, seeds[1])
+            images = augment(images, seeds[0])
+        x = cutout(setting.normalize(images), cutout_size, seeds[1])
         return x, tf.one_hot(labels, dataset.num_classes)
 
     train_split = dataset.train

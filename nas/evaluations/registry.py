@@ -20,7 +20,7 @@ _LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
 
 
 def teacher(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
-    """Validation accuracy after the teacher's T steps, weight-normalised (A.2).
+    """Validation accuracy after the teacher's T steps, weight-normalized (A.2).
 
     Raises:
       ValueError: no teacher, or one for other images or classes.

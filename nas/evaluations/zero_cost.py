@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import arithmetic
+from gtn_tf.meta import costs
 from gtn_tf.meta.inner_loop import cross_entropy
 from nas.evaluations.base import Result, Setting, judge
 from nas.evaluations.real_training import batches
@@ -31,7 +31,7 @@ def params(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
 def flops(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
     """Multiplications and additions of convolutions and dense layers, for one image."""
 
-    return judge(lambda: setting.network(spec, seed), arithmetic.forward_flops)
+    return judge(lambda: setting.network(spec, seed), costs.forward_flops)
 
 
 def naswot(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:

@@ -8,6 +8,7 @@ from pathlib import Path
 import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.runs import fields
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
@@ -191,7 +192,7 @@ def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
 
 
 def _check_suits(
-    teacher: LoadedTeacher, config: SearchConfig, dataset: loaders.Dataset
+    teacher: LoadedTeacher, config: SearchConfig, dataset: Dataset
 ) -> None:
     its_dataset = teacher.description["flags"]["dataset"]
     ours = (config.dataset, dataset.image_shape, dataset.num_classes)

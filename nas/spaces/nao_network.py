@@ -36,7 +36,7 @@ def build_network(
     Args:
       num_cells: N; 3N + 2 cells, of which those at index N and 2N + 1 halve the image.
       num_filters: F, of the first cells; doubled at each reduction cell.
-      style: how layers are built; weight-normalised for a learner on teacher data.
+      style: how layers are built; weight-normalized for a learner on teacher data.
       regularization: for final training; with an auxiliary head the outputs are a
         list of two logits, the head's last.
 

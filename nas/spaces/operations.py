@@ -71,9 +71,9 @@ class Style:
             use_bias=False,
             **options,
         )
-        return self.normalised(layer(features))
+        return self.normalized(layer(features))
 
-    def normalised(self, features):
+    def normalized(self, features):
         """Batch norm."""
         if not self.batch_norm:
             return features
@@ -112,7 +112,7 @@ def factorized_reduction(features, filters: int, style: Style):
     )
     odd = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(odd)
     halves = [even, odd]
-    return style.normalised(keras.layers.Concatenate(dtype=style.dtype)(halves))
+    return style.normalized(keras.layers.Concatenate(dtype=style.dtype)(halves))
 
 
 def _identity(features, filters, stride, style):

@@ -70,10 +70,10 @@ def set_progress(model: keras.Model, progress: float) -> None:
 def cutout(images: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     """Zeroes a square in each image (DeVries & Taylor, 2017).
 
-    The square's centre is anywhere in the image, so that parts of it may lie outside.
+    The square's center is anywhere in the image, so that parts of it may lie outside.
 
     Args:
-      images: [B, H, W, C], normalised: 0 is the mean.
+      images: [B, H, W, C], normalized: 0 is the mean.
       size: side of the square, in pixels; 0: none.
       seed: int [2].
     """

@@ -1,4 +1,4 @@
-"""Data sets: who is in which split, what normalises them, what augmentation does."""
+"""Data sets: who is in which split, what normalizes them, what augmentation does."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from gtn_tf.data import loaders
+from gtn_tf.data.dataset import Split, augment, normalize
 
 SPLITS = ("train", "validation", "test")
 
@@ -30,7 +31,7 @@ ORIGINALS = {
 }
 
 
-def numbers_of(split: loaders.Split) -> list[int]:
+def numbers_of(split: Split) -> list[int]:
     """The numbers that the synthetic images carry, checked against their labels."""
     assert split.images.dtype == np.uint8
     first_row = split.images[:, 0, :, 0].astype(int)  # [N, W]
@@ -112,7 +113,7 @@ def test_training_images_alone_give_mean_and_variance(tmp_path, name):
     for write, _ in ORIGINALS.values():
         write(tmp_path)
     dataset = loaders.load(name, str(tmp_path), seed=0)
-    x = loaders.normalise(dataset.train.images, dataset.mean, dataset.std).numpy()
+    x = normalize(dataset.train.images, dataset.mean, dataset.std).numpy()
     assert x.dtype == np.float32 and x.shape == dataset.train.images.shape
     assert dataset.mean.dtype == dataset.std.dtype == np.float32
     assert dataset.mean.shape == dataset.std.shape == (dataset.image_shape[2],)
@@ -123,13 +124,13 @@ def test_training_images_alone_give_mean_and_variance(tmp_path, name):
     assert np.all(np.abs(both.mean((0, 1, 2)) - dataset.mean) > 1e-3)
 
 
-def test_normalise_treats_channels_apart_and_runs_in_graphs():
+def test_normalize_treats_channels_apart_and_runs_in_graphs():
     images = np.array([[[[10, 20], [30, 40]]]], np.uint8)  # [1, 1, 2, 2]
     mean, std = np.array([10, 30], np.float32), np.array([2, 5], np.float32)
     expected = np.array([[[[0, -2], [10, 2]]]], np.float32)
-    compiled = tf.function(loaders.normalise)
+    compiled = tf.function(normalize)
     for x in (images, images[0], images.astype(np.float64), tf.constant(images)):
-        for function in (loaders.normalise, compiled):
+        for function in (normalize, compiled):
             result = function(x, mean, std)
             assert result.dtype == tf.float32
             np.testing.assert_allclose(result, expected.reshape(x.shape))
@@ -155,7 +156,7 @@ def find_transforms(images, outputs):
 def test_augmentation_crops_and_flips_each_image(dtype):
     rng = np.random.default_rng(0)
     images = rng.integers(1, 256, (3000, 7, 6, 3)).astype(dtype)
-    outputs = loaders.augment(images, (1, 2))
+    outputs = augment(images, (1, 2))
     assert outputs.dtype == dtype and outputs.shape == images.shape
     found = find_transforms(images, outputs.numpy())
     assert {len(transforms) for transforms in found} == {1}
@@ -178,20 +179,20 @@ def test_augmentation_follows_its_seed_however_it_runs():
         ]
     )
     def compiled(x, seed):
-        outputs = loaders.augment(x, seed)
+        outputs = augment(x, seed)
         assert outputs.shape.as_list() == [None, 7, 6, 3]
         return outputs
 
-    eager = loaders.augment(images, (3, 4)).numpy()
+    eager = augment(images, (3, 4)).numpy()
     for num_images in (20, 5, 0):
-        expected = loaders.augment(images[:num_images], (3, 4))
+        expected = augment(images[:num_images], (3, 4))
         result = compiled(images[:num_images], (3, 4))
         np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(loaders.augment(images, (3, 4)), eager)
-    by_xla = tf.function(loaders.augment, jit_compile=True)(images, tf.constant([3, 4]))
+    np.testing.assert_array_equal(augment(images, (3, 4)), eager)
+    by_xla = tf.function(augment, jit_compile=True)(images, tf.constant([3, 4]))
     np.testing.assert_array_equal(by_xla, eager)
     for other_seed in ((3, 5), (4, 4)):
-        assert np.any(loaders.augment(images, other_seed) != eager)
+        assert np.any(augment(images, other_seed) != eager)
 
 
 def constant_channel(data_dir):

@@ -1,4 +1,4 @@
-"""What the unrolled loop keeps, and whether there is room for it (Appendix D)."""
+"""What an outer step costs: floating point operations, and memory (Appendix D)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,62 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
+
+# In forward passes. Training: forward, and backward twice that. Differentiating it:
+# each of its products becomes two more.
+_TRAINING = 3
+_DIFFERENTIATED = 3 * _TRAINING
+_SCORED = 3  # the meta-loss and its gradient
 
 _BUDGET_BYTES = 1 << 30
 # A kept step holds more than its layers' outputs: products of the inner gradient.
 # On the MNIST learner 64-128-256 180 MB against 145 MB of outputs; with a reserve.
 _KEPT_PER_OUTPUT = 1.35
+
+
+def forward_flops(model: keras.Model) -> int:
+    """Multiplications and additions of convolutions and dense layers, for one image."""
+    return sum(
+        2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    )
+
+
+def training_flops(problem: MetaProblem, learner: keras.Model) -> int:
+    """Of T steps of a learner on the teacher's data."""
+    spec = problem.teacher.spec
+    per_image = _TRAINING * forward_flops(learner) + _generator_flops(problem)
+    return spec.num_inner_steps * spec.inner_batch_size * per_image
+
+
+def outer_step_flops(
+    problem: MetaProblem,
+    learner: keras.Model,
+    outer_batch_size: int,
+    differentiation: Differentiation,
+) -> int:
+    """Of one meta-gradient: for a kept inner step nine forward passes of the learner
+    and three of the generator; recomputed, the training comes on top once more."""
+    spec = problem.teacher.spec
+    forward = forward_flops(learner)
+    generator = _generator_flops(problem)
+    shown = _DIFFERENTIATED * forward + 3 * generator
+    scored = _SCORED * forward
+    num_scored = 1 + problem.num_intermediate_losses
+    if differentiation.recompute:
+        shown += _TRAINING * forward + generator
+        scored += forward
+    return (
+        spec.num_inner_steps * spec.inner_batch_size * shown
+        + num_scored * outer_batch_size * scored
+    )
+
+
+def _generator_flops(problem: MetaProblem) -> int:
+    generator = getattr(problem.teacher, "generator", None)
+    return forward_flops(generator) if generator else 0
 
 
 def activation_bytes(models: list[keras.Model], batch_size: int) -> int:

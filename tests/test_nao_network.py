@@ -69,9 +69,9 @@ def test_any_shape_and_number_of_classes(text, shape):
 def test_weight_norm_is_in_all_layers_or_none(weight_norm):
     model = build(NAONET_A, style=Style(weight_norm))
     kinds = {type(layer) for layer in model.layers}
-    normalised = {layers.WeightNormConv2D, layers.WeightNormDense}
+    normalized = {layers.WeightNormConv2D, layers.WeightNormDense}
     plain = {keras.layers.Conv2D, keras.layers.Dense}
-    present, absent = (normalised, plain) if weight_norm else (plain, normalised)
+    present, absent = (normalized, plain) if weight_norm else (plain, normalized)
     assert present <= kinds and not absent & kinds
     momenta = {
         layer.momentum for layer in model.layers if isinstance(layer, FusedBatchNorm)

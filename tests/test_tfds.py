@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from gtn_tf.data import loaders
 from gtn_tf.data import tfds as data_tfds
+from gtn_tf.data.dataset import Split
 
 IMAGE = tfds.features.Image(shape=(6, 5, 3))
 LABEL = tfds.features.ClassLabel(names=["left", "right", "middle"])
@@ -96,7 +97,7 @@ def test_cifar10_from_tfds_is_split_and_augmented_as_ever(monkeypatch):
     def read(name, data_dir, instead):
         asked.append((name, data_dir, instead))
         images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)
-        train = loaders.Split(images, np.zeros(60, np.int32))
+        train = Split(images, np.zeros(60, np.int32))
         return {"train": train, "test": train}, tuple("abcdefghij")
 
     monkeypatch.setattr(loaders, "read_tfds", read)

@@ -13,12 +13,12 @@ from gtn_tf.data import loaders
 from gtn_tf.evaluation import measures, unseen_architectures
 from gtn_tf.evaluation.measures import Row
 from gtn_tf.networks import stock_models
-from gtn_tf.runs import folders, meta_training
+from gtn_tf.runs import meta_training, workdirs
 
 
 def train(folder, **changes):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
-    folders.open_workdir(folder, config)
+    workdirs.open_workdir(folder, config)
     meta_training.meta_train(config, loaders.load("digits", None, config.seed), folder)
     return str(folder)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gtn_tf.data import loaders
 from gtn_tf.meta.outer_loop import StepResult
-from gtn_tf.runs import folders, meta_training
+from gtn_tf.runs import meta_training, workdirs
 from gtn_tf.runs.divergence import Guard
 
 
@@ -151,7 +151,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         return call
 
     monkeypatch.setattr(meta_training.assembly, "build_outer_step", ruined)
-    folders.open_workdir(tmp_path, config)
+    workdirs.open_workdir(tmp_path, config)
     digits = loaders.load("digits", None, config.seed)
     if not max_divergences:
         with pytest.raises(ArithmeticError, match="--max_divergences=0 are allowed"):

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf.data.loaders import Dataset
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Dataset, Split
 from gtn_tf.export import saved_models
 from gtn_tf.meta import inner_loop
 from gtn_tf.teaching import batch_statistics, classifiers, ready_teachers
@@ -74,7 +73,7 @@ def test_what_a_teacher_says_of_itself(exported, teacher):
     assert again.description == teacher.description
 
 
-def test_preprocess_normalises(teacher):
+def test_preprocess_normalizes(teacher):
     pixels = np.full((2, *SHAPE), 150, np.uint8)
     np.testing.assert_allclose(teacher.preprocess(pixels), np.ones((2, *SHAPE)))
 

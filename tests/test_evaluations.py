@@ -13,7 +13,7 @@ import tensorflow as tf
 import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.data.original_files import Split
+from gtn_tf.data.dataset import Split
 from nas.evaluations import base, real_training, registry, zero_cost
 from nas.evaluations.base import Procedure, Setting
 from nas.evaluations.registry import EVALUATIONS
@@ -124,7 +124,7 @@ def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(setting):
     model = setting.network(SPEC, 1, Style(weight_norm=True))
     setting.teacher.teach(model, seed=1)
     validation = setting.dataset.validation
-    x = setting.normalise(validation.images[:50])
+    x = setting.normalize(validation.images[:50])
     right = np.argmax(model(x, training=False), axis=1) == validation.labels[:50]
     assert registry.teacher(setting, SPEC, 1).score == pytest.approx(right.mean())
 

@@ -11,7 +11,7 @@ import pytest
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.runs import builders, folders, meta_training
+from gtn_tf.runs import builders, meta_training, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
 from gtn_tf.runs.config import TrainingConfig
 
@@ -105,7 +105,7 @@ def test_the_same_command_does_not_train_twice(finished):
 def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
-    folders.open_workdir(tmp_path, config)
+    workdirs.open_workdir(tmp_path, config)
     limited = dataclasses.replace(config)
     real_step = meta_training.outer_loop.train
 
@@ -131,7 +131,7 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
     )
     folders = [tmp_path / name for name in ("whole", "stopped")]
     for folder in folders:
-        folders.open_workdir(folder, config)
+        workdirs.open_workdir(folder, config)
     whole_train = meta_training.outer_loop.train
 
     def stopping(step, start, num_outer_steps, *others):
@@ -151,7 +151,7 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
 def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
-    folders.open_workdir(tmp_path, config)
+    workdirs.open_workdir(tmp_path, config)
     rare = dataclasses.replace(config, checkpoint_every_seconds=1e9)
 
     def killed(*_):
@@ -185,7 +185,7 @@ class Forbidden:
 @pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
 def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
     config = dataclasses.replace(SMALL, teacher=teacher, num_outer_steps=2)
-    folders.open_workdir(tmp_path, config)
+    workdirs.open_workdir(tmp_path, config)
     hidden = dataclasses.replace(digits, test=Forbidden())
     trained = meta_training.meta_train(config, hidden, tmp_path)
     assert trained.progress.outer_step == 2
@@ -265,7 +265,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
 )
 def test_every_kind_of_recipe_runs(digits, tmp_path, change):
     config = dataclasses.replace(SMALL, num_outer_steps=2, **change)
-    folders.open_workdir(tmp_path, config)
+    workdirs.open_workdir(tmp_path, config)
     meta_training.meta_train(config, digits, tmp_path)
     values = [float(row["gradient_norm"]) for row in rows(tmp_path)]
     assert len(values) == 2 and min(values) > 0

@@ -1,0 +1,1 @@
+"""What others can use of a run."""

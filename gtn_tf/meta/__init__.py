@@ -1,0 +1,1 @@
+"""Meta-learning: the inner loop, the gradient through it, and the outer loop."""

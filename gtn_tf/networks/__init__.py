@@ -1,0 +1,1 @@
+"""Networks: layers, learners, generators, and their state as plain tensors."""

@@ -1,0 +1,1 @@
+"""Runs: a configuration, its folder, and one meta-training in it."""

@@ -1,0 +1,1 @@
+"""Teachers: what a learner is trained on."""

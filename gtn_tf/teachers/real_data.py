@@ -1,0 +1,34 @@
+"""Real data as a teacher: the control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from gtn_tf.teachers.base import Teacher, TeacherSpec
+
+
+class Real(Teacher):
+    """Random batches of real training data, without replacement within one run.
+
+    Nothing here is learned; the inner hyperparameters are, as for the others
+    (section 3.3).
+
+    Args:
+      draw: (num_steps, batch_size, seed) -> raw images uint8 [T, B, H, W, C] and
+        labels [T, B].
+      normalise: raw images -> x.
+    """
+
+    def __init__(self, spec: TeacherSpec, draw: Callable, normalise: Callable):
+        super().__init__(spec)
+        self._draw = draw
+        self._normalise = normalise
+
+    def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Raw images [T, B, H, W, C] and label ids [T, B]."""
+        return self._draw(self.spec.num_inner_steps, self.spec.inner_batch_size, seed)
+
+    def show(self, weights, images, labels) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._normalise(images), self._targets(labels)

@@ -1,0 +1,1 @@
+"""Exported teachers, and the Keras models that they teach."""

@@ -1,0 +1,1 @@
+"""One module for each script in bin/, of the same name."""

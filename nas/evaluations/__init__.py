@@ -1,0 +1,1 @@
+"""What an architecture is worth, by training or by less."""

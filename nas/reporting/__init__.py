@@ -1,0 +1,1 @@
+"""What searches have found, in one page."""

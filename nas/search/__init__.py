@@ -1,0 +1,1 @@
+"""Which architecture is next, and what the search remembers."""
