@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_network import NAONET_A, build, num_trainable
+from test_nao_network import NAONET_A, build, num_trainable
 
 from nas.spaces import regularization
 from nas.spaces.regularization import DropPath, Regularization
