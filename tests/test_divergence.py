@@ -135,7 +135,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         workdir=str(tmp_path),
         max_divergences=max_divergences,
     )
-    build = meta_training.assembly.build_outer_step
+    build = meta_training.builders.build_outer_step
 
     def ruined(*args):
         step = build(*args)
@@ -150,7 +150,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         call.optimizer = step.optimizer
         return call
 
-    monkeypatch.setattr(meta_training.assembly, "build_outer_step", ruined)
+    monkeypatch.setattr(meta_training.builders, "build_outer_step", ruined)
     workdirs.open_workdir(tmp_path, config)
     digits = loaders.load("digits", None, config.seed)
     if not max_divergences:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gtn_tf.studies import comparisons
+from gtn_tf.studies import catalog, comparisons
 from nas.commands import report
 from nas.reporting import correlation
 from nas.search.journal import Journal
@@ -39,7 +39,7 @@ EARLIER = {
     "name, study", [("mnist_curricula", "curricula"), ("digits_recipe", "recipe")]
 )
 def test_the_table_is_that_of_the_records(name, study):
-    comparison = study.COMPARISONS[study]
+    comparison = catalog.COMPARISONS[study]
     paths = (MEASURED / name).glob("*/seed_*/record.json")
     records = sorted(
         (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]

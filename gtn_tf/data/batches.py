@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from gtn_tf.data import dataset
 from gtn_tf.data.dataset import Split
 
 
@@ -35,7 +36,7 @@ def sampler(split: Split, augment: bool) -> Callable:
         )[:wanted]
         drawn = tf.gather(images, order)  # [num_batches * batch_size, H, W, C]
         if augment:
-            drawn = augment(drawn, augment_seed)
+            drawn = dataset.augment(drawn, augment_seed)
         shape = [num_batches, batch_size]
         return (
             tf.reshape(drawn, [*shape, *images.shape[1:]]),
