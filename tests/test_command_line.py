@@ -9,6 +9,7 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from gtn_tf.commands import command_line
+from gtn_tf.errors import Diverged, UserError
 from gtn_tf.runs.config import TrainingConfig
 
 
@@ -103,10 +104,9 @@ def failing(error):
 @pytest.mark.parametrize(
     "error, code, line",
     [
-        (ValueError("--data_dir=x has no files"), 2, "--data_dir=x has no files"),
-        (ValueError("two\n  lines"), 2, "two lines"),
-        (ArithmeticError("diverged at 3"), 1, "diverged at 3"),
-        (FloatingPointError("an overflow"), 1, "an overflow"),
+        (UserError("--data_dir=x has no files"), 2, "--data_dir=x has no files"),
+        (UserError("two\n  lines"), 2, "two lines"),
+        (Diverged("diverged at 3"), 1, "diverged at 3"),
         (
             KeyboardInterrupt(),
             130,
@@ -119,9 +119,15 @@ def test_what_the_command_raises(capsys, error, code, line):
     assert error_line(capsys) == line
 
 
-def test_a_defect_is_not_taken_for_a_mistake():
-    with pytest.raises(TypeError, match="ours"):
-        run(command=failing(TypeError("ours")))
+@pytest.mark.parametrize(
+    "error", [ValueError("a shape"), ZeroDivisionError("by zero"), TypeError("ours")]
+)
+def test_a_mistake_of_the_library_shows_where_it_is(capsys, error):
+    assert run(command=failing(error)) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Traceback") and "in command" in err
+    assert err.rstrip().endswith(f"{type(error).__name__}: {error}")
 
 
 def test_help_shows_every_flag_and_its_choices(capsys):

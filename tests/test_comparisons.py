@@ -8,6 +8,7 @@ import numpy as np
 import problems
 import pytest
 
+from gtn_tf.errors import Diverged
 from gtn_tf.evaluation import few_step, measures
 from gtn_tf.runs import meta_training
 from gtn_tf.runs.locks import locked
@@ -84,7 +85,7 @@ def test_the_split_is_the_comparisons_own(tmp_path, monkeypatch):
 
 def test_divergence_is_counted(tmp_path, monkeypatch):
     def diverge(*_):
-        raise ArithmeticError("training diverged")
+        raise Diverged("training diverged")
 
     monkeypatch.setattr(meta_training, "meta_train", diverge)
     table = comparisons.run(COMPARISON, CONFIG, tmp_path, num_seeds=2)

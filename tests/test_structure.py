@@ -22,7 +22,7 @@ def documented_order():
     """Modules in the order of docs/architecture.md."""
     order, folder = [], ""
     for line in (ROOT / "docs" / "architecture.md").read_text().splitlines():
-        if heading := re.fullmatch(r"\| ((?:gtn_tf|nas)/\w+) \| \|", line):
+        if heading := re.fullmatch(r"\| (gtn_tf|(?:gtn_tf|nas)/\w+) \| \|", line):
             folder = heading[1]
         elif line == "## I want to change":
             return order

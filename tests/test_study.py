@@ -42,9 +42,19 @@ def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     assert count == (3 if name == "weight_norm" else 2)
 
 
+def test_a_folder_is_not_continued_with_other_flags(calls, tmp_path):
+    config = StudyConfig(study="sources", workdir=str(tmp_path), num_seeds=2)
+    study.run(config)
+    study.run(dataclasses.replace(config, num_seeds=3, num_outer_steps=7))
+    other = dataclasses.replace(config, inner_batch_size=7)
+    with pytest.raises(ValueError, match="--inner_batch_size=32 there, 7 now"):
+        study.run(other)
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize("name", [n for n in study.STUDIES if n != "weight_norm"])
-def test_every_variant_is_a_valid_run_of_its_own(name, calls):
-    study.run(StudyConfig(study=name))
+def test_every_variant_is_a_valid_run_of_its_own(name, calls, tmp_path):
+    study.run(StudyConfig(study=name, workdir=str(tmp_path)))
     comparison, base, *_ = calls[0]
     runs = [
         dataclasses.replace(base, **changes) for changes in comparison.variants.values()

@@ -3,14 +3,16 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import keras_tuner
 import problems
 import pytest
 
+from gtn_tf.errors import Diverged
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
-from gtn_tf.studies import tuning
+from gtn_tf.studies import records, tuning
 
 CONFIG = TrainingConfig(num_outer_steps=3)
 
@@ -20,8 +22,9 @@ def trained(monkeypatch):
     """Configurations that were trained, in place of training them."""
     configs = []
 
-    def loss(config, folder):
+    def loss(config):
         configs.append(config)
+        folder = Path(config.workdir)
         folder.mkdir(parents=True, exist_ok=True)
         diverged = not config.weight_norm and len(configs) % 2
         value = None if diverged else config.outer_learning_rate + 1
@@ -56,6 +59,24 @@ def test_a_finished_optimization_is_not_run_again(trained, tmp_path):
     assert not trained
 
 
+def test_trials_with_another_number_of_outer_steps_are_others(trained, tmp_path):
+    tuning.run(CONFIG, tmp_path, num_trials=2)
+    trained.clear()
+    longer = dataclasses.replace(CONFIG, num_outer_steps=4)
+    table = tuning.run(longer, tmp_path, num_trials=2)
+    assert [config.num_outer_steps for config in trained] == 4 * [4]
+    assert [int(line.split("|")[2]) for line in table.splitlines()[2:]] == [2, 2]
+
+
+def test_a_trial_with_another_number_of_learners_is_measured_again(tmp_path):
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path / "run"))
+    tuning._validation_loss(config)
+    more = dataclasses.replace(config, num_test_learners=config.num_test_learners + 1)
+    tuning._validation_loss(more)
+    record = json.loads((tmp_path / "run/record.json").read_text())
+    assert record["asked"][-1] == more.num_test_learners
+
+
 def test_a_folder_in_use_is_refused(trained, tmp_path):
     with locked(tmp_path), pytest.raises(ValueError, match="in use by process"):
         tuning.run(CONFIG, tmp_path, num_trials=2)
@@ -63,16 +84,16 @@ def test_a_folder_in_use_is_refused(trained, tmp_path):
 
 
 def test_all_may_diverge(monkeypatch, tmp_path):
-    def diverge(config, folder):
+    def diverge(config):
+        folder = Path(config.workdir)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps({"loss": None}))
         return math.inf
 
     monkeypatch.setattr(tuning, "_validation_loss", diverge)
     table = tuning.run(CONFIG, tmp_path, num_trials=4)
-    assert [line.split("|")[2:4] for line in table.splitlines()[2:]] == 2 * [
-        [" 4 ", " 4 "]
-    ]
+    rows = [line.split("|")[2:4] for line in table.splitlines()[2:]]
+    assert [[cell.strip() for cell in row] for row in rows] == 2 * [["4", "4"]]
 
 
 def test_suggestions_are_fields_in_their_range():
@@ -88,19 +109,19 @@ def test_suggestions_are_fields_in_their_range():
 
 def test_a_trial_is_a_training_measured_on_validation_data(tmp_path):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path / "run"))
-    loss = tuning._validation_loss(config, tmp_path / "run")
+    loss = tuning._validation_loss(config)
     record = json.loads((tmp_path / "run/record.json").read_text())
     assert record["loss"] == loss
     assert 0.5 < loss < 10
-    assert tuning._validation_loss(config, tmp_path / "run") == loss
+    assert tuning._validation_loss(config) == loss
 
 
 def test_a_diverged_trial_counts_as_infinite(tmp_path, monkeypatch):
     def diverge(*_):
-        raise ArithmeticError("training diverged at outer step 1")
+        raise Diverged("training diverged at outer step 1")
 
-    monkeypatch.setattr(tuning.training, "meta_train", diverge)
+    monkeypatch.setattr(records.meta_training, "meta_train", diverge)
     config = TrainingConfig(workdir=str(tmp_path / "run"))
-    assert tuning._validation_loss(config, tmp_path / "run") == math.inf
+    assert tuning._validation_loss(config) == math.inf
     record = json.loads((tmp_path / "run/record.json").read_text())
-    assert record == {"loss": None, "accuracy": 0.0}
+    assert record["diverged"] and "loss" not in record

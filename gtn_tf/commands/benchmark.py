@@ -53,7 +53,7 @@ def run(config: BenchmarkConfig) -> None:
     and prints their ratios. Nothing is written.
 
     Raises:
-      ValueError: a run that cannot be.
+      UserError: a run that cannot be.
     """
     parts = build_parts(config, train.check(config))
     print(format_table(parts, time_in_turns(parts, config.num_repeats)))

@@ -8,9 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from absl import app, flags
+
+from gtn_tf.errors import Diverged, UserError
 
 
 def define_flags(config_class: type) -> None:
@@ -39,15 +42,16 @@ def run(
     """command(config) with the configuration that the arguments ask for.
 
     Args:
-      config_class: a dataclass as `define_flags` takes it; raises ValueError where
+      config_class: a dataclass as `define_flags` takes it; raises UserError where
         values contradict.
       arguments: the command line, program name first.
       positional: the field for arguments that are no flags, joined by commas.
 
     Returns:
-      0, also after --help; 2 for a user's mistake (ValueError), 1 where training
+      0, also after --help; 2 for a user's mistake (UserError), 1 where training
       diverged or files cannot be written, 128 + its number for a signal; each of
-      these with one line on stderr.
+      these with one line on stderr. 70 for anything else, which is a mistake of the
+      library, with its traceback.
     """
     app.define_help_flags()
     define_flags(config_class)
@@ -62,16 +66,16 @@ def run(
         if rest and positional:
             flags.FLAGS[positional].value = ",".join(rest)
         elif rest:
-            raise ValueError(
+            raise UserError(
                 f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"
             )
         fields = dataclasses.fields(config_class)
         command(config_class(**{f.name: flags.FLAGS[f.name].value for f in fields}))
     except flags.Error as error:
         return _fail(f"{error}; --help lists the flags and their values", 2)
-    except ValueError as error:
+    except UserError as error:
         return _fail(error, 2)
-    except ArithmeticError as error:
+    except Diverged as error:
         return _fail(error, 1)
     except OSError as error:
         return _fail(
@@ -82,6 +86,9 @@ def run(
     except KeyboardInterrupt as error:
         told = "interrupted; the same command goes on from the last checkpoint"
         return _fail(str(error) or told, getattr(error, "exit_code", 130))
+    except Exception:
+        traceback.print_exc()
+        return 70  # EX_SOFTWARE of sysexits.h
     return 0
 
 

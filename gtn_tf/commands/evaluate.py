@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.data import loaders
+from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots
 from gtn_tf.evaluation.measures import Row, Setting
 from gtn_tf.runs import builders, files, meta_training, workdirs
@@ -55,12 +56,12 @@ class EvaluationConfig:
     def __post_init__(self):
         check(self)
         if not self.workdir:
-            raise ValueError(
+            raise UserError(
                 "--workdir is not given: give the folder of a run of bin/train"
             )
         unknown = set(self.measured) - set(measures.MEASURES)
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"--measures={self.measures} names {', '.join(sorted(unknown))}: give "
                 f"some of {', '.join(measures.MEASURES)}, or all"
             )
@@ -78,7 +79,7 @@ def run(config: EvaluationConfig) -> None:
     """Measures, writes the folder, and prints the table.
 
     Raises:
-      ValueError: folders that hold no run, or runs that cannot stand side by side.
+      UserError: folders that hold no run, or runs that cannot stand side by side.
     """
     setting = _setting(config)
     folder = Path(config.workdir).expanduser() / "evaluation"
@@ -119,7 +120,7 @@ def _setting(config: EvaluationConfig) -> Setting:
         own = workdirs.read_config(path, config.data_dir)
         for name in ("dataset", "seed", "num_inner_steps"):
             if getattr(own, name) != getattr(first, name):
-                raise ValueError(
+                raise UserError(
                     f"{path} has --{name}={getattr(own, name)} and {folder} "
                     f"--{name}={getattr(first, name)}: --compare takes runs in which "
                     "they are equal"

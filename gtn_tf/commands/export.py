@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
+from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
 from gtn_tf.runs import files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
@@ -37,7 +38,7 @@ class ExportConfig:
     def __post_init__(self):
         check(self)
         if not self.workdir:
-            raise ValueError(
+            raise UserError(
                 "--workdir is not given: give the folder of a run of bin/train"
             )
 
@@ -46,7 +47,7 @@ def run(config: ExportConfig) -> None:
     """Writes the folder.
 
     Raises:
-      ValueError: no run in workdir, or an output that is something else.
+      UserError: no run in workdir, or an output that is something else.
     """
     folder = Path(config.workdir).expanduser()
     output = Path(config.output).expanduser() if config.output else folder / "export"
@@ -77,10 +78,10 @@ def run(config: ExportConfig) -> None:
 
 def _check_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
-        raise ValueError(f"--output={output} is a file: give a folder")
+        raise UserError(f"--output={output} is a file: give a folder")
     earlier = output / "teacher" / "saved_model.pb"
     if output.is_dir() and any(output.iterdir()) and not earlier.is_file():
-        raise ValueError(
+        raise UserError(
             f"--output={output} is not empty and holds no earlier export: give a new "
             "or an empty folder"
         )

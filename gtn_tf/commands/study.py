@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gtn_tf.commands import train
+from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
 from gtn_tf.studies import comparisons, tuning
@@ -40,10 +41,18 @@ class StudyConfig(TrainingConfig):
 
     study: str = field("curricula", "what is compared", choices=tuple(STUDIES))
     num_seeds: int = field(
-        5, "runs of each variant, with seeds 0, 1, ...", low=1, high=1000
+        5,
+        "runs of each variant, with seeds 0, 1, ...",
+        low=1,
+        high=1000,
+        may_change=True,
     )
     num_trials: int = field(
-        20, "of the weight_norm study, with and without each", low=1, high=10_000
+        20,
+        "of the weight_norm study, with and without each",
+        low=1,
+        high=10_000,
+        may_change=True,
     )
     num_test_learners: int = field(
         5,
@@ -68,7 +77,10 @@ def run(config: StudyConfig) -> None:
     """Runs what has not been run, and prints the table.
 
     Raises:
-      ValueError: a run that cannot be, before the first has begun.
+      UserError: a run that cannot be, before the first has begun; a folder that holds
+        a study with other flags.
     """
     train.check(config.base())
-    print(STUDIES[config.study](config, Path(config.run_folder).expanduser()))
+    folder = Path(config.run_folder).expanduser()
+    workdirs.open_workdir(folder, config)
+    print(STUDIES[config.study](config, folder))

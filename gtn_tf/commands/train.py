@@ -25,7 +25,7 @@ def run(config: TrainingConfig) -> dict:
     """A whole run; `results.json` and the returned value are the same.
 
     Raises:
-      ValueError: a configuration, data or folder that cannot be used; nothing has
+      UserError: a configuration, data or folder that cannot be used; nothing has
         been written then.
     """
     dataset = check(config)
@@ -40,7 +40,7 @@ def check(config: TrainingConfig) -> Dataset:
     """The data of a run that can be; nothing is written.
 
     Raises:
-      ValueError: data or learners that cannot be used, memory that does not suffice.
+      UserError: data or learners that cannot be used, memory that does not suffice.
     """
     dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
     builders.choose_threads(config, dataset)

@@ -12,6 +12,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
+
 _CROP_PADDING = 4  # pixels on each side, usual for CIFAR-10; the paper names no number
 
 
@@ -59,7 +61,7 @@ def build_dataset(
     """With the statistics of the training images.
 
     Raises:
-      ValueError: a channel that is the same in all of them.
+      UserError: a channel that is the same in all of them.
     """
     mean, std = _channel_statistics(name, splits["train"].images)
     return Dataset(
@@ -80,7 +82,7 @@ def _channel_statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.n
     squares = np.einsum("nhwc,nhwc->c", images, images, dtype=np.float64)
     variance = squares / (images.size / images.shape[-1]) - mean**2
     if np.any(variance <= 0):
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has standard deviation 0 in channel "
             f"{int(np.argmin(variance))}; allowed: above 0; check the images"
         )

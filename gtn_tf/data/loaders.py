@@ -18,6 +18,7 @@ from gtn_tf.data.original_files import (
     read_idx_files,
 )
 from gtn_tf.data.tfds import read_tfds
+from gtn_tf.errors import UserError
 
 _DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 _FASHION_NAMES = (
@@ -42,15 +43,15 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
       seed: decides which training images are held back for validation (for digits, and
         sets without a test split, for the test too).
     Raises:
-      ValueError: unknown name, no such folder, files missing or damaged, no way to
+      UserError: unknown name, no such folder, files missing or damaged, no way to
         download, negative seed.
     """
     if seed < 0:
-        raise ValueError(f"seed {seed}; allowed: 0 and above; pass another seed")
+        raise UserError(f"seed {seed}; allowed: 0 and above; pass another seed")
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         if not folder.is_dir():
-            raise ValueError(
+            raise UserError(
                 f"data_dir {data_dir!r} is no folder; allowed: an existing folder or "
                 f"none; create it or correct the path"
             )
@@ -126,7 +127,7 @@ def _hold_back(
     num_images = len(train.labels)
     num_held_back = sum(sizes.values())
     if min((*sizes.values(), num_images - num_held_back)) < 1:
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has {num_images} training images; needed: enough for "
             f"{' and '.join(sizes)} beside training; add images"
         )

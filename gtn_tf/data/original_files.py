@@ -3,7 +3,7 @@
 Files come from the network by other hands, so nothing in them is trusted: sizes in
 headers are compared with what is there before anything is shaped by them, archives are
 read member by member and never unpacked, and pickles may build arrays and nothing else.
-Everything that is wrong raises ValueError in one line that names the file.
+Everything that is wrong raises UserError in one line that names the file.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gtn_tf.data.dataset import Split
+from gtn_tf.errors import UserError
 
 NUM_CLASSES = 10  # of all three sets
 IDX_FILES = {
@@ -50,7 +51,7 @@ def read_idx_files(name: str, data_dir: str) -> dict[str, Split] | None:
     Returns:
       The official splits {"train", "test"}, or None where none of the files is there.
     Raises:
-      ValueError: files are missing while others are there, or damaged.
+      UserError: files are missing while others are there, or damaged.
     """
     stems = [stem for pair in IDX_FILES.values() for stem in pair]
     for folder in (Path(data_dir) / name, Path(data_dir)):
@@ -73,7 +74,7 @@ def read_idx_files(name: str, data_dir: str) -> dict[str, Split] | None:
         splits[split] = Split(images, labels.astype(np.int32))
     shapes = [split.images.shape[1:] for split in splits.values()]
     if shapes[0] != shapes[1]:
-        raise ValueError(
+        raise UserError(
             f"{folder}: training images are {shapes[0]}, test images {shapes[1]}; "
             f"allowed: one shape; put all four files of one set there"
         )
@@ -90,7 +91,7 @@ def read_cifar10_files(
       names where batches.meta has them; or None where there is neither folder nor
       archive.
     Raises:
-      ValueError: batches are missing while others are there, or damaged.
+      UserError: batches are missing while others are there, or damaged.
     """
     source = _find_cifar10(Path(data_dir))
     if source is None:
@@ -119,16 +120,16 @@ def _require_all(
 ) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{place}: {', '.join(missing)} missing; needed: {allowed}; "
             f"add what is missing from the original download"
         )
 
 
-def _damaged(path: Path, found: str, allowed: str) -> ValueError:
+def _damaged(path: Path, found: str, allowed: str) -> UserError:
     # What libraries say may span lines; errors are one line each.
     found = " ".join(found.split())[:200]
-    return ValueError(
+    return UserError(
         f"{path}: {found}; allowed: {allowed}; fetch the original file again"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gtn_tf.data.dataset import Split
+from gtn_tf.errors import UserError
 
 _PREPARED_HOST = "https://storage.googleapis.com"  # where tfds keeps prepared sets
 _PROBE_SECONDS = 10
@@ -26,14 +27,14 @@ def read_tfds(
     Returns:
       Splits by name, and the class names.
     Raises:
-      ValueError: no such set, not images of one shape with a label each, or no way to
+      UserError: no such set, not images of one shape with a label each, or no way to
         get it.
     """
     builder = _builder(name, data_dir)
     shape, class_names = _image_classification(name, builder)
     _prepare(name, builder, instead)
     if "train" not in builder.info.splits:
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has the splits {sorted(builder.info.splits)}; "
             f"needed: train; choose another dataset"
         )
@@ -53,7 +54,7 @@ def _builder(name: str, data_dir: str | None):
     except Exception as error:  # its kinds differ: parsing, look-up, construction
         listed = isinstance(error, tfds.core.DatasetNotFoundError)  # lists every name
         reason = "unknown" if listed else f"refused ({_one_line(error)})"
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} is {reason}; allowed: digits, mnist, fashion_mnist, "
             f"cifar10 and any image classification set of tensorflow_datasets; "
             f"check the spelling"
@@ -70,18 +71,18 @@ def _image_classification(name: str, builder) -> tuple[tuple[int, ...], tuple]:
     if not isinstance(image, tfds.features.Image) or not isinstance(
         label, tfds.features.ClassLabel
     ):
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has the features {sorted(features)}; needed: 'image' "
             f"(an image) and 'label' (a class); choose an image classification set"
         )
     if None in image.shape or image.np_dtype != np.uint8:
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has images of shape {image.shape} and type "
             f"{np.dtype(image.np_dtype)}; allowed: one shape (H, W, C) for all, uint8; "
             f"choose another set, or make a tensorflow_datasets set of resized images"
         )
     if label.num_classes is None:
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} does not say how many classes it has; needed: a "
             f"ClassLabel with names or a number; choose another dataset"
         )
@@ -96,7 +97,7 @@ def _prepare(name: str, builder, instead: str) -> None:
         _require_network(builder)
         builder.download_and_prepare()
     except Exception as error:  # network, disk, missing packages, manual downloads
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r}: tensorflow_datasets could not get it "
             f"({_one_line(error)}); needed: network access, or {instead}"
         ) from error
@@ -130,7 +131,7 @@ def _read_split(
             builder.as_dataset(split=split, batch_size=-1, decoders=wanted)
         )
     except Exception as error:  # damaged records come as many kinds
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r}: {builder.data_path} cannot be read "
             f"({_one_line(error)}); allowed: what tensorflow_datasets has written; "
             f"delete it, so that it is prepared again"
@@ -138,7 +139,7 @@ def _read_split(
     labels = examples["label"].astype(np.int32)
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):
-        raise ValueError(
+        raise UserError(
             f"dataset {name!r} has the label {wrong[0]} in its {split} split; allowed: "
             f"0 to {num_classes - 1}; choose a set with labels in every split"
         )

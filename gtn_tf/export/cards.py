@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures
 from gtn_tf.runs.config import TrainingConfig
 
@@ -22,7 +23,7 @@ def card(folder: Path, config: TrainingConfig) -> str:
     """Markdown, from a run's results.json and evaluation/evaluation.csv.
 
     Raises:
-      ValueError: the run has not ended, or has not been evaluated.
+      UserError: the run has not ended, or has not been evaluated.
     """
     results = _read(folder / "results.json", "bin/train", folder)
     rows = _read(folder / "evaluation" / "evaluation.csv", "bin/evaluate", folder)
@@ -70,7 +71,7 @@ def card(folder: Path, config: TrainingConfig) -> str:
 
 def _read(path: Path, command: str, folder: Path) -> str:
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"{path} is not there, and a card quotes it: run {command} on {folder} "
             "to its end first"
         )

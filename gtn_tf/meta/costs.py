@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
 
 # In forward passes. Training: forward, and backward twice that. Differentiating it:
@@ -106,11 +107,11 @@ def check_fits(needed: int) -> None:
     """Refuses what the machine has no memory for; GPUs are not looked at.
 
     Raises:
-      ValueError: more is needed than is available.
+      UserError: more is needed than is available.
     """
     available = available_bytes()
     if available and needed > available and not tf.config.list_physical_devices("GPU"):
-        raise ValueError(
+        raise UserError(
             f"one outer step would keep about {needed / 1e9:.1f} GB, and "
             f"{available / 1e9:.1f} GB are available: give --recompute=always "
             "--segment_length=1, a smaller --inner_batch_size, fewer "

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
 from gtn_tf.networks import layers, learners, stateless, upsampling
 
 
@@ -44,11 +45,11 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     norm uses the batch's own statistics; otherwise those of its weights.
 
     Raises:
-      ValueError: an image side that is not divisible by 4.
+      UserError: an image side that is not divisible by 4.
     """
     height, width, channels = spec.image_shape
     if height % 4 or width % 4:
-        raise ValueError(
+        raise UserError(
             f"images of {height}x{width} pixels do not suit the generator: it "
             "upsamples twice, so both sides must be divisible by 4; use such a data "
             "set, or --teacher=distillation"

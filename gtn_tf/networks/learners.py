@@ -11,6 +11,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from gtn_tf.errors import UserError
 from gtn_tf.networks import layers
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec, layer_dtypes
@@ -81,7 +82,7 @@ def parse(
         equally often, as far as their numbers go, in random order.
 
     Raises:
-      ValueError: unknown family, widths that are not positive integers, as many as the
+      UserError: unknown family, widths that are not positive integers, as many as the
         family takes, or nothing left.
     """
     for family in leave_out:
@@ -92,7 +93,7 @@ def parse(
         for spec in _parse(part, num_specs, seed, leave_out, common)
     ]
     if not specs:
-        raise ValueError(
+        raise UserError(
             f"--learner={text} without --leave_out={','.join(leave_out)} names no "
             f"learner: leave one of {', '.join(FAMILIES)} in"
         )
@@ -117,7 +118,7 @@ def _parse(text, num_specs, seed, leave_out, common) -> list[LearnerSpec]:
         p.isdecimal() and int(p) > 0 for p in parts
     ):
         expected = f"{most}" if least == most else f"{least} to {most}"
-        raise ValueError(
+        raise UserError(
             f"learner {text!r} has widths {widths!r}: family {family} takes "
             f"{expected} positive integers joined by '-', as in "
             f"{family}:{'-'.join(['64'] * most)}"
@@ -153,7 +154,7 @@ def _varied(specs, seed: int, vary) -> list[LearnerSpec]:
 
 def _check_family(family: str) -> None:
     if family not in FAMILIES:
-        raise ValueError(
+        raise UserError(
             f"learner family {family!r} is unknown: use one of "
             f"{', '.join(FAMILIES)} or {ANY}, as in mnist or mnist:64-128-256"
         )

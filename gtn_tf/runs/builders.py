@@ -81,7 +81,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
     """The teacher, the inner loop's parts, and the loss that they are learned by.
 
     Raises:
-      ValueError: image sides that do not suit the generator.
+      UserError: image sides that do not suit the generator.
     """
     spec = TeacherSpec(
         config.num_inner_steps,
@@ -115,7 +115,7 @@ def build_differentiation(config: TrainingConfig, problem, specs) -> Differentia
     """The memory policy; `auto` decides by the largest learner of the set.
 
     Raises:
-      ValueError: the machine has no memory for it.
+      UserError: the machine has no memory for it.
     """
     generator = getattr(problem.teacher, "generator", None)
     per_step, state_bytes = 0, 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.runs import files
 
@@ -50,7 +51,7 @@ class Checkpoints:
           None where there is no checkpoint.
 
         Raises:
-          ValueError: there are checkpoints, and all are damaged.
+          UserError: there are checkpoints, and all are damaged.
         """
         paths = self._paths()
         for path in reversed(paths):
@@ -61,7 +62,7 @@ class Checkpoints:
                 f"warning: {path} is damaged: the one before is used", file=sys.stderr
             )
         if paths:
-            raise ValueError(
+            raise UserError(
                 f"every checkpoint in {self._folder} is damaged: remove that folder to "
                 "begin anew, or give another --workdir"
             )

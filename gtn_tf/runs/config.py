@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_loop, inner_optimizers
 from gtn_tf.networks import families, learners
 from gtn_tf.runs import fields
@@ -19,7 +20,7 @@ from gtn_tf.teachers import curricula
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(fields.Config):
-    """All that determines a run. Raises ValueError where values contradict."""
+    """All that determines a run. Raises UserError where values contradict."""
 
     dataset: str = field(
         "digits",
@@ -223,30 +224,30 @@ class TrainingConfig(fields.Config):
     def __post_init__(self):
         fields.check(self)
         if self.segment_length > self.num_inner_steps:
-            raise ValueError(
+            raise UserError(
                 f"--segment_length={self.segment_length} is longer than "
                 f"--num_inner_steps={self.num_inner_steps}: give a value from 1 to "
                 f"{self.num_inner_steps}"
             )
         if self.segment_length > 1 and self.recompute == "never":
-            raise ValueError(
+            raise UserError(
                 f"--segment_length={self.segment_length} contradicts "
                 "--recompute=never: only what is recomputed has segments; drop one of "
                 "the two"
             )
         shuffled = curricula.CURRICULA[self.curriculum].shuffled
         if self.teacher == "real" and shuffled:
-            raise ValueError(
+            raise UserError(
                 f"--curriculum={self.curriculum} contradicts --teacher=real: real "
                 "batches are always drawn at random; drop --curriculum"
             )
         if self.teacher == "distillation" and self.curriculum == "none":
-            raise ValueError(
+            raise UserError(
                 "--curriculum=none contradicts --teacher=distillation: pixels are "
                 "stored, not drawn; give all_shuffled, shuffled_batch or full"
             )
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
-            raise ValueError(
+            raise UserError(
                 f"--generator_widths={self.generator_widths} is not three positive "
                 "integers joined by '-': give units-channels-filters, as in 1024-128-64"
             )
@@ -255,13 +256,13 @@ class TrainingConfig(fields.Config):
     def _check_learners(self) -> None:
         unknown = set(self.varied) - set(learners.VARIED)
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"--vary={self.vary} names {', '.join(sorted(unknown))}: give "
                 f"{', '.join(learners.VARIED)}, all or none"
             )
         unknown = set(_names(self.leave_out)) - set(families.FAMILIES)
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"--leave_out={self.leave_out} names {', '.join(sorted(unknown))}: "
                 f"give some of {', '.join(families.FAMILIES)}"
             )

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from gtn_tf.errors import Diverged
 from gtn_tf.meta.outer_loop import StepResult
 
 _WINDOW = 100  # outer steps that make the running level, and in which to recur
@@ -51,7 +52,7 @@ class Guard:
         """step(outer_step), undone where its state turns out to be bad.
 
         Raises:
-          ArithmeticError: more divergences than are allowed.
+          Diverged: more divergences than are allowed.
         """
         before = self._copy()
         result = StepResult(*(float(value) for value in step(outer_step)))
@@ -79,7 +80,7 @@ class Guard:
             f"{result.gradient_norm:g}"
         )
         if self.num_divergences > self._max_divergences:
-            raise ArithmeticError(
+            raise Diverged(
                 f"training {told}, {self.num_divergences} times now, and "
                 f"--max_divergences={self._max_divergences} are allowed: lower "
                 "--outer_learning_rate or --inner_learning_rate, or set --clip_norm, "

@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 from typing import Any
 
+from gtn_tf.errors import UserError
+
 
 def field(
     default: Any,
@@ -36,7 +38,7 @@ def check(instance) -> None:
     Integers given for floats become floats: 5 and 5.0 stand for one configuration.
 
     Raises:
-      ValueError: naming the flag, the value, and what is allowed.
+      UserError: naming the flag, the value, and what is allowed.
     """
     for field in dataclasses.fields(instance):
         if field.type == "float":
@@ -48,11 +50,11 @@ def check(instance) -> None:
 def _check_value(field: dataclasses.Field, value: Any) -> None:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices is not None and value not in choices:
-        raise ValueError(
+        raise UserError(
             f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
         )
     if low is not None and not low <= value <= high:
-        raise ValueError(
+        raise UserError(
             f"--{field.name}={value} is out of range: give a value from {low:g} to "
             f"{high:g} ({field.metadata['help']})"
         )
@@ -85,7 +87,7 @@ class Config:
         """Field values read from lines of --name=value, as `as_flagfile` writes them.
 
         Raises:
-          ValueError: a line that is no flag of this program or has a bad value.
+          UserError: a line that is no flag of this program or has a bad value.
         """
         types = {field.name: field.type for field in dataclasses.fields(cls)}
         parse = {
@@ -100,7 +102,7 @@ class Config:
             try:
                 values[name] = parse[types[name]](value)
             except (KeyError, ValueError):
-                raise ValueError(
+                raise UserError(
                     f"{line!r} is no flag of this program with a valid value"
                 ) from None
         return values

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gtn_tf.errors import UserError
+
 NAME = "lock"
 
 
@@ -19,7 +21,7 @@ def locked(folder: Path) -> Iterator[None]:
     killed leaves a file that stands in nobody's way.
 
     Raises:
-      ValueError: another process has the folder, with its process id.
+      UserError: another process has the folder, with its process id.
     """
     with (folder / NAME).open("a+") as file:
         try:
@@ -27,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise ValueError(
+            raise UserError(
                 f"{folder} is in use by process {holder}: wait for it, stop it, or "
                 "give another folder"
             ) from None

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.data.dataset import Dataset
+from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import outer_loop
 from gtn_tf.meta.meta_gradients import MetaProblem
@@ -43,7 +44,7 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
     Only the training and validation splits are read.
 
     Raises:
-      ArithmeticError: training diverges more often than is allowed.
+      Diverged: training diverges more often than is allowed.
       Interrupted: by a signal, after saving.
     """
     run = _Run(config, dataset, folder)
@@ -78,12 +79,12 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
     """The teacher of the folder's last checkpoint, as it is.
 
     Raises:
-      ValueError: no outer step has been saved.
+      UserError: no outer step has been saved.
     """
     run = _Run(config, dataset, folder)
     progress = run.restore()
     if not progress.outer_step:
-        raise ValueError(
+        raise UserError(
             f"--workdir={folder} holds no checkpoint of an outer step: train with "
             f"bin/train --flagfile={folder}/flags.txt first"
         )

@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.runs import files
 from gtn_tf.runs.config import TrainingConfig
@@ -32,7 +33,7 @@ def open_workdir(folder: Path, config: Config) -> None:
     """Makes a run's folder, or checks that it holds a run of this configuration.
 
     Raises:
-      ValueError: the folder cannot be written, holds something else, or a run of
+      UserError: the folder cannot be written, holds something else, or a run of
         another configuration; what is there stays as it was.
     """
     flagfile = folder / "flags.txt"
@@ -40,14 +41,14 @@ def open_workdir(folder: Path, config: Config) -> None:
         if flagfile.is_file():
             _check_same(flagfile, config)
         elif folder.is_dir() and set(folder.iterdir()) - {files.beside(flagfile)}:
-            raise ValueError(
+            raise UserError(
                 f"--workdir={folder} is not empty and holds no run (no flags.txt): "
                 "give a new or an empty folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
         files.replace_text(flagfile, config.as_flagfile())
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"--workdir={folder} cannot be written ({error.strerror}): give a folder "
             "that you may write to"
         ) from None
@@ -60,7 +61,7 @@ def read_config(folder: Path, data_dir: str = "") -> TrainingConfig:
       data_dir: in place of the run's own, where given.
 
     Raises:
-      ValueError: the folder holds no run.
+      UserError: the folder holds no run.
     """
     config = read(TrainingConfig, folder)
     return dataclasses.replace(config, data_dir=data_dir) if data_dir else config
@@ -70,7 +71,7 @@ def read(config_class: type[Config], folder: Path) -> Config:
     """The configuration recorded in a folder.
 
     Raises:
-      ValueError: the folder holds no run of this kind.
+      UserError: the folder holds no run of this kind.
     """
     values = _read_flags(config_class, folder / "flags.txt")
     return config_class(**values | {"workdir": str(folder)})
@@ -80,7 +81,7 @@ def _read_flags(config_class: type[Config], flagfile: Path) -> dict:
     try:
         return config_class.values_of(flagfile.read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
             f"{error}): give another --workdir"
         ) from None
@@ -94,7 +95,7 @@ def _check_same(flagfile: Path, config: Config) -> None:
         if there.get(name) != value
     ]
     if different:
-        raise ValueError(
+        raise UserError(
             f"--workdir={flagfile.parent} holds a run of another configuration "
             f"({'; '.join(different)}): go on with --flagfile={flagfile}, or give "
             "another --workdir"

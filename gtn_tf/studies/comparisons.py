@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
-from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step, measures, plots
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import builders, files, meta_training, workdirs
+from gtn_tf.runs import builders, files, meta_training
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
-from gtn_tf.studies import kinds
+from gtn_tf.studies import kinds, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ def run(
       The table.
 
     Raises:
-      ValueError: a run that cannot be, before the first has begun; a folder that
+      UserError: a run that cannot be, before the first has begun; a folder that
         another process has.
     """
     runs = [
@@ -75,52 +72,37 @@ def run(
         for seed in range(num_seeds)
         for name, changes in comparison.variants.items()
     ]
-    records = []
+    found = []
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         for name, run_config in runs:
-            records.append(_once(name, run_config, comparison))
-            _report(folder, comparison, records)
-    return format_table(comparison, records)
+            found.append(_measured(name, run_config, comparison))
+            _report(folder, comparison, found)
+    return format_table(comparison, found)
 
 
-def _once(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
-    """The record of a run, from its folder or from running it."""
-    folder = Path(config.workdir)
-    workdirs.open_workdir(folder, config)
-    path = folder / "record.json"
-    asked = [
-        config.num_outer_steps,
-        config.time_limit_seconds,
-        config.num_test_learners,
-    ]
-    if path.is_file():
-        record = json.loads(path.read_text())
-        if record["asked"] == asked:
-            return record
-    print(f"{name}, seed {config.seed}: {folder}", file=sys.stderr)
-    record = _record(name, config, comparison) | {"asked": asked}
-    files.replace_text(path, json.dumps(record) + "\n")
-    return record
+def _measured(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
+    """The record of a run: accuracy of fresh learners, after each inner step too."""
+
+    def measure(dataset, trained) -> dict:
+        return _scores(config, dataset, trained, comparison)
+
+    return records.once(config, {"variant": name, "seed": config.seed}, measure)
 
 
-def _record(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
-    """Trains and measures: accuracy of fresh learners, after each inner step too."""
-    dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
-    builders.choose_threads(config, dataset)
-    record = {"variant": name, "seed": config.seed, "diverged": False}
-    try:
-        trained = meta_training.meta_train(config, dataset, Path(config.workdir))
-    except ArithmeticError as error:
-        print(f"{name}, seed {config.seed}: {error}", file=sys.stderr)
-        return record | {"diverged": True}
+def _scores(
+    config: TrainingConfig,
+    dataset: Dataset,
+    trained: meta_training.Trained,
+    comparison: Comparison,
+) -> dict:
     split = getattr(dataset, comparison.split)
     curves = [
         trained.evaluator.curve(split, index, config.seed)
         for index in range(config.num_test_learners)
     ]
     unseen = _held_out(config, dataset, trained, comparison, split)
-    return record | {
+    return {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
         "split": comparison.split,

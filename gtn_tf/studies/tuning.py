@@ -11,17 +11,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
 from pathlib import Path
 
 import keras_tuner
 import numpy as np
+from tabulate import tabulate
 
-from gtn_tf.data import loaders
 from gtn_tf.evaluation import plots
-from gtn_tf.runs import builders, files, meta_training, workdirs
+from gtn_tf.runs import files
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
+from gtn_tf.studies import records
 
 
 def suggest(hyperparameters: keras_tuner.HyperParameters) -> dict:
@@ -58,33 +58,28 @@ class _Tuner(keras_tuner.BayesianOptimization):
     def run_trial(self, trial, *args, **kwargs) -> dict:
         folder = self._folder / f"trial_{trial.trial_id}"
         changes = suggest(trial.hyperparameters) | {"workdir": str(folder)}
-        loss = _validation_loss(dataclasses.replace(self._config, **changes), folder)
+        loss = _validation_loss(dataclasses.replace(self._config, **changes))
         if not math.isfinite(loss):
             raise keras_tuner.errors.FailedTrialError("training diverged")
         return {"validation_loss": loss}
 
 
-def _validation_loss(config: TrainingConfig, folder: Path) -> float:
+def _validation_loss(config: TrainingConfig) -> float:
     """Mean over fresh learners after a training; infinite where it diverged."""
-    record = folder / "record.json"
-    workdirs.open_workdir(folder, config)
-    if not record.is_file():
-        dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
-        builders.choose_threads(config, dataset)
-        try:
-            trained = meta_training.meta_train(config, dataset, folder)
-            scores = [
-                trained.evaluator.score(dataset.validation, index, config.seed)
-                for index in range(config.num_test_learners)
-            ]
-            loss = float(np.mean([score.loss for score in scores]))
-            accuracy = float(np.mean([score.accuracy for score in scores]))
-        except ArithmeticError as error:
-            print(error, file=sys.stderr)
-            loss, accuracy = math.inf, 0.0
-        result = {"loss": loss if math.isfinite(loss) else None, "accuracy": accuracy}
-        files.replace_text(record, json.dumps(result) + "\n")
-    loss = json.loads(record.read_text())["loss"]
+
+    def measure(dataset, trained) -> dict:
+        scores = [
+            trained.evaluator.score(dataset.validation, index, config.seed)
+            for index in range(config.num_test_learners)
+        ]
+        loss = float(np.mean([score.loss for score in scores]))
+        return {
+            "loss": loss if math.isfinite(loss) else None,
+            "accuracy": float(np.mean([score.accuracy for score in scores])),
+        }
+
+    label = {"run": Path(config.workdir).name}
+    loss = records.once(config, label, measure).get("loss")
     return math.inf if loss is None else loss
 
 
@@ -94,18 +89,20 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
     Interrupted, the same call goes on.
 
     Raises:
-      ValueError: a folder that another process has.
+      UserError: a folder that another process has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     losses, num_diverged = {}, {}
     for weight_norm in (True, False):
         name = "weight norm" if weight_norm else "no weight norm"
         own = dataclasses.replace(config, weight_norm=weight_norm)
-        trials = folder / name.replace(" ", "_")
+        # Trials of other budgets are others: keras-tuner would take them for these.
+        budget = "_".join(map(str, records.what_is_asked(own)))
+        trials = folder / name.replace(" ", "_") / budget
         with locked(folder):
             _Tuner(own, trials, num_trials).search()
         values = [
-            json.loads(path.read_text())["loss"]
+            json.loads(path.read_text()).get("loss")
             for path in sorted(trials.glob("trial_*/record.json"))
         ]
         losses[name] = [value for value in values if value is not None]
@@ -118,16 +115,11 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
 
 def format_table(losses: dict[str, list[float]], num_diverged: dict[str, int]) -> str:
     """Quartiles of the final validation losses, in Markdown."""
-    lines = [
-        "| | trials | diverged | best | lower quartile | median | upper quartile |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for name, values in losses.items():
         quartiles = np.quantile(values, [0, 0.25, 0.5, 0.75]) if values else []
         cells = [name, len(values) + num_diverged[name], num_diverged[name]]
-        lines.append(
-            "| "
-            + " | ".join([*map(str, cells), *(f"{q:.3f}" for q in quartiles)])
-            + " |"
-        )
-    return "\n".join(lines) + "\n"
+        lines.append([*cells, *(f"{q:.3f}" for q in quartiles)])
+    headers = ["", "trials", "diverged", "best"]
+    headers += ["lower quartile", "median", "upper quartile"]
+    return tabulate(lines, headers, "pipe", disable_numparse=True) + "\n"

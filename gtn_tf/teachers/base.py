@@ -22,6 +22,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
 
 
@@ -92,10 +93,10 @@ class Teacher(abc.ABC):
         """The same teacher, asked for another amount of data (Appendix G).
 
         Raises:
-          ValueError: the teacher stores what it shows, T batches of B.
+          UserError: the teacher stores what it shows, T batches of B.
         """
         if self.stores:
-            raise ValueError(
+            raise UserError(
                 f"this teacher stores {self.spec.num_inner_steps} batches of "
                 f"{self.spec.inner_batch_size} images: only --curriculum=none and "
                 "--teacher=real have more"

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.data.dataset import Dataset, Split, normalize
+from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher
 from gtn_tf.teachers.distillation import Distillation
@@ -35,10 +36,10 @@ def warm_start(teacher: Teacher, dataset: Dataset, num_steps: int, seed: int) ->
       The mean squared difference to the images that is left, in the units of x.
 
     Raises:
-      ValueError: a teacher that stores nothing for its places to be set.
+      UserError: a teacher that stores nothing for its places to be set.
     """
     if not teacher.stores:
-        raise ValueError(
+        raise UserError(
             f"{type(teacher).__name__} with curriculum {teacher.spec.curriculum!r} "
             "stores no batches to begin as real images: use the curriculum full, "
             "shuffled_batch or all_shuffled with a generator or distilled pixels, or "

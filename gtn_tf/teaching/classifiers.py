@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
+
 _SIGMOIDS = ("sigmoid", "hard_sigmoid")
 # Sums of so many rounded probabilities differ from one by less.
 _TOLERANCE = {"bfloat16": 0.05, "float16": 0.01}
@@ -16,12 +18,12 @@ def check_shapes(model, images: tf.Tensor, num_classes: int) -> tf.Tensor:
     A model that has no weights yet has them afterwards.
 
     Raises:
-      ValueError: no Keras model, one that does not take the images, or outputs that
+      UserError: no Keras model, one that does not take the images, or outputs that
         are not one number for each class.
     """
     wanted = f"images {tuple(images.shape[1:])} and {num_classes} classes"
     if not isinstance(model, keras.Model):
-        raise ValueError(
+        raise UserError(
             f"a {type(model).__name__} cannot be taught: give a keras.Model for "
             f"{wanted}"
         )
@@ -29,20 +31,20 @@ def check_shapes(model, images: tf.Tensor, num_classes: int) -> tf.Tensor:
         outputs = model(images, training=False)
     except Exception as error:  # a model's own code may raise anything
         first_line = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"model {model.name!r} does not take the teacher's images: its input "
             f"is {getattr(model, 'input_shape', 'unknown')}, the teacher is for "
             f"{wanted} ({first_line})"
         ) from error
     if isinstance(outputs, (list, tuple, dict)):
-        raise ValueError(
+        raise UserError(
             f"model {model.name!r} has a {type(outputs).__name__} of {len(outputs)} "
             f"outputs, the teacher is for {wanted}: give a model with one output, "
             f"(N, {num_classes})"
         )
     shape = getattr(outputs, "shape", None)
     if shape is None or tuple(shape[1:]) != (num_classes,):
-        raise ValueError(
+        raise UserError(
             f"model {model.name!r} has outputs of shape {shape}, the teacher is "
             f"for {wanted}: give a model with outputs (N, {num_classes})"
         )
@@ -56,16 +58,16 @@ def check_teachable(model: keras.Model, images: tf.Tensor, outputs: tf.Tensor) -
       outputs: of the model for the images, as `check_shapes` returns them.
 
     Raises:
-      ValueError: no weights that may change, or a sigmoid for each class.
+      UserError: no weights that may change, or a sigmoid for each class.
     """
     if not model.trainable_variables:
-        raise ValueError(
+        raise UserError(
             f"model {model.name!r} has no trainable weights: all of its "
             f"{len(model.weights)} are frozen; set trainable = True where it is to "
             "learn"
         )
     if _is_multi_label(model, images, outputs):
-        raise ValueError(
+        raise UserError(
             f"model {model.name!r} ends in a sigmoid for each class, whose outputs do "
             "not sum to one: give a model that ends in a softmax or in logits"
         )

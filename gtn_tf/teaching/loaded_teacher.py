@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
 from gtn_tf.teaching import (
     batch_statistics,
     classifiers,
@@ -36,7 +37,7 @@ def load_teacher(path: str | Path) -> LoadedTeacher:
         that comes with the package, as in load_teacher("digits").
 
     Raises:
-      ValueError: no such folder or name, files that are damaged, or no teacher of
+      UserError: no such folder or name, files that are damaged, or no teacher of
         generated or distilled data in them.
     """
     return LoadedTeacher(saved_teachers.find(path))
@@ -79,7 +80,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             take three to five times as long as teaching.
 
         Raises:
-          ValueError: a model that does not take the teacher's images, that does not
+          UserError: a model that does not take the teacher's images, that does not
             have its number of classes, or in which nothing can be taught.
         """
         trainer = self._trainer(model, seed)
@@ -92,7 +93,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         """What `teach` would multiply the learned rates by; the model stays as it is.
 
         Raises:
-          ValueError: as `teach`.
+          UserError: as `teach`.
         """
         return self._trainer(model, seed).choose_rate_scale()
 
@@ -117,12 +118,12 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
           labels: label ids [N].
 
         Raises:
-          ValueError: a model, images or labels that do not suit the teacher; no images.
+          UserError: a model, images or labels that do not suit the teacher; no images.
         """
         self._check_images(images)
         num_images, num_classes = len(images), len(self.class_names)
         if not num_images:
-            raise ValueError(
+            raise UserError(
                 "there are no images to evaluate the model on: give one or more"
             )
         classifiers.check_shapes(model, self.batch(0)[0], num_classes)

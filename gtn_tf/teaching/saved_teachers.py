@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf.errors import UserError
 from gtn_tf.teaching import ready_teachers
 
 
@@ -18,7 +19,7 @@ def find(path: str | Path) -> Path:
     A folder's name goes before the name of a teacher that comes with the package.
 
     Raises:
-      ValueError: neither the one nor the other.
+      UserError: neither the one nor the other.
     """
     folder = Path(path).expanduser()
     if (folder / "teacher").is_dir():
@@ -28,7 +29,7 @@ def find(path: str | Path) -> Path:
     ready = ready_teachers.folder(str(path))
     if ready is None:
         names = ", ".join(ready_teachers.names()) or "none is installed"
-        raise ValueError(
+        raise UserError(
             f"{path} is no folder: give the folder of a finished run, its teacher/, or "
             f"the name of a teacher that comes with the package ({names})"
         )
@@ -39,13 +40,13 @@ def load(folder: Path) -> Any:
     """The SavedModel of a teacher.
 
     Raises:
-      ValueError: files that are damaged, or no teacher of generated or distilled data.
+      UserError: files that are damaged, or no teacher of generated or distilled data.
     """
     try:
         loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # what is raised depends on which bytes are damaged
         first_line = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"{folder} cannot be loaded as a SavedModel ({first_line}): give the "
             "folder of a finished run, or export its teacher again"
         ) from error
@@ -53,7 +54,7 @@ def load(folder: Path) -> Any:
         loaded.signatures
     )
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{folder} is no teacher that can be used (signatures "
             f"{', '.join(sorted(missing))} are missing): give what was exported from a "
             "run with --teacher=gtn or --teacher=distillation"
@@ -65,22 +66,22 @@ def label_ids(labels, num_images: int, num_classes: int) -> np.ndarray:
     """Label ids as an array [N].
 
     Raises:
-      ValueError: not one integer for each image, or none of the classes.
+      UserError: not one integer for each image, or none of the classes.
     """
     ids = np.asarray(labels)
     if ids.shape != (num_images,):
-        raise ValueError(
+        raise UserError(
             f"labels of shape {ids.shape} do not suit {num_images} images: give a "
             f"label id for each, shape ({num_images},)"
         )
     if ids.size and ids.dtype.kind not in "iu":
-        raise ValueError(
+        raise UserError(
             f"labels of type {ids.dtype} are no label ids: give integers from 0 to "
             f"{num_classes - 1}"
         )
     outside = ids[(ids < 0) | (ids >= num_classes)]
     if outside.size:
-        raise ValueError(
+        raise UserError(
             f"label {outside[0]} is none of the teacher's {num_classes} classes: give "
             f"label ids from 0 to {num_classes - 1}"
         )
@@ -133,7 +134,7 @@ class SavedTeacher:
         """Raw pixels [N, H, W, C] -> x [N, H, W, C], as taught models take it.
 
         Raises:
-          ValueError: images of another shape.
+          UserError: images of another shape.
         """
         self._check_images(raw_images)
         images = tf.cast(raw_images, tf.float32)
@@ -142,7 +143,7 @@ class SavedTeacher:
     def _check_images(self, raw_images) -> None:
         shape = np.shape(raw_images)
         if len(shape) != 4 or shape[1:] != self.image_shape:
-            raise ValueError(
+            raise UserError(
                 f"images of shape {tuple(shape)} do not suit the teacher: give "
                 f"(N, {', '.join(map(str, self.image_shape))})"
             )
@@ -151,7 +152,7 @@ class SavedTeacher:
         """x [B, H, W, C] and targets [B, K] of inner step `step`, from 0.
 
         Raises:
-          ValueError: no such step, where its value is known (not inside a graph).
+          UserError: no such step, where its value is known (not inside a graph).
         """
         self._check_step(tf.get_static_value(tf.convert_to_tensor(step)))
         step, seeds = tf.cast(step, tf.int32), tf.stack([seed, 0])
@@ -164,7 +165,7 @@ class SavedTeacher:
         value, num_steps = np.asarray(step), self.num_inner_steps
         is_integer = value.ndim == 0 and value.dtype.kind in "iu"
         if not (is_integer and 0 <= value < num_steps):
-            raise ValueError(
+            raise UserError(
                 f"step {value} is none of the teacher's {num_steps}: give an integer "
                 f"from 0 to {num_steps - 1}"
             )
@@ -189,18 +190,18 @@ class SavedTeacher:
         Each image depends on its own latents and label only.
 
         Raises:
-          ValueError: the teacher stores pixels and has no generator; latents or
+          UserError: the teacher stores pixels and has no generator; latents or
             labels of another shape; a label that is none of its classes.
         """
         if "images" not in self._signatures:
-            raise ValueError(
+            raise UserError(
                 "this teacher has no generator, its pixels are stored: use batch(step)"
             )
         generate = self._signatures["images"]
         size = generate.structured_input_signature[1]["latents"].shape[1]
         shape = tuple(np.shape(labels))
         if len(shape) != 1 or np.shape(latents) != (*shape, size):
-            raise ValueError(
+            raise UserError(
                 f"latents of shape {np.shape(latents)} and labels of shape "
                 f"{shape} do not suit the generator: give (N, {size}) and "
                 "(N,)"

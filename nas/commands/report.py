@@ -21,6 +21,7 @@ from typing import NamedTuple
 import markdown
 import numpy as np
 
+from gtn_tf.errors import UserError
 from gtn_tf.runs import fields, workdirs
 from nas.reporting import correlation, plots, training_runs
 from nas.reporting.correlation import Judged
@@ -67,12 +68,12 @@ class ReportConfig:
 
     def __post_init__(self):
         if not self.folders:
-            raise ValueError(
+            raise UserError(
                 "no run is given: give the folders of searches (bin/search) and "
                 "training runs (bin/train)"
             )
         if not self.output:
-            raise ValueError("--output is not given: give a folder for the page")
+            raise UserError("--output is not given: give a folder for the page")
 
 
 class Search(NamedTuple):
@@ -86,7 +87,7 @@ def run(config: ReportConfig) -> None:
     """Writes the page.
 
     Raises:
-      ValueError: a folder that holds neither a search nor a training run, or an
+      UserError: a folder that holds neither a search nor a training run, or an
         output that cannot be written.
     """
     searches, runs = [], []
@@ -97,7 +98,7 @@ def run(config: ReportConfig) -> None:
         elif (folder / "metrics.csv").is_file():
             runs.append(folder)
         else:
-            raise ValueError(
+            raise UserError(
                 f"{name} holds neither a search (journal.jsonl) nor a training run "
                 "(metrics.csv): give a folder of bin/search or bin/train"
             )
@@ -116,7 +117,7 @@ def run(config: ReportConfig) -> None:
             for path in folder.iterdir():
                 shutil.copyfile(path, output / path.name)
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"--output={config.output} cannot be written ({error.strerror}): give "
                 "a folder that you may write to"
             ) from None
@@ -127,7 +128,7 @@ def read_search(folder: Path) -> Search:
     """Configuration and journal of a search folder.
 
     Raises:
-      ValueError: files that are no search's.
+      UserError: files that are no search's.
     """
     config = workdirs.read(SearchConfig, folder)
     return Search(config, Journal(folder / "journal.jsonl").entries)

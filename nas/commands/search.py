@@ -20,6 +20,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FatalError
 from tqdm import tqdm
 
+from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
@@ -97,7 +98,7 @@ def run(config: SearchConfig) -> list[Entry]:
     """A search to its end, from where its journal stands.
 
     Raises:
-      ValueError: a folder, teacher, data or list of architectures that cannot be
+      UserError: a folder, teacher, data or list of architectures that cannot be
         used; a teacher that was trained anew since the search began; a chief's port
         that is taken, or a chief that does not answer.
     """
@@ -134,7 +135,7 @@ def _keep_to_one_teacher(path: Path, teacher: LoadedTeacher) -> None:
     if not path.is_file():
         files.replace_text(path, text)
     elif path.read_text() != text:
-        raise ValueError(
+        raise UserError(
             f"--workdir={path.parent} holds scores by another teacher (described in "
             f"{path}) than the one that --teacher now holds: give another --workdir"
         )
@@ -196,12 +197,12 @@ def read_architectures(path: Path) -> list[nao.ArchitectureSpec]:
     """The architectures of a file: a line each, NAO's integers or JSON.
 
     Raises:
-      ValueError: a file that cannot be read, a line that is no architecture.
+      UserError: a file that cannot be read, a line that is no architecture.
     """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--architectures={path} cannot be read ({error}): give a text file with "
             "an architecture in each line"
         ) from None
@@ -216,4 +217,4 @@ def _read_line(line: str, where: str) -> nao.ArchitectureSpec:
     try:
         return nao.read(line)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise UserError(f"{where}: {error}") from None

@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 
+from gtn_tf.errors import UserError
 from nas.evaluations import real_training, zero_cost
 from nas.evaluations.base import Result, Setting, accuracy, judge
 from nas.spaces.nao import ArchitectureSpec
@@ -23,10 +24,10 @@ def teacher(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
     """Validation accuracy after the teacher's T steps, weight-normalized (A.2).
 
     Raises:
-      ValueError: no teacher, or one for other images or classes.
+      UserError: no teacher, or one for other images or classes.
     """
     if setting.teacher is None:
-        raise ValueError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
+        raise UserError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
 
     def score(model):
         # At the learned rates: trials of others would take several times as long.

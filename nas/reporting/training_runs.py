@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gtn_tf.errors import UserError
 from nas.reporting import plots
 
 
@@ -44,7 +45,7 @@ def _results(folder: Path) -> str:
                 lines.append(f"| {source} | {mean:.2%} | {low:.2%} to {high:.2%} |")
         steps, seconds = int(results["num_outer_steps"]), float(results["seconds"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no results file of bin/train ({error!r}): run it again"
         ) from None
     return "\n".join([*lines, "", f"{steps} outer steps in {seconds:.0f} s."])
@@ -61,7 +62,7 @@ def _curve(folder: Path) -> np.ndarray:
                 if row["validation_accuracy"]
             ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no metrics file of bin/train ({error!r}): run it again"
         ) from None
     return np.array(rows).reshape(-1, 2)

@@ -9,6 +9,7 @@ import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
+from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
@@ -127,12 +128,12 @@ class SearchConfig(fields.Config):
     def __post_init__(self):
         fields.check(self)
         if self.role == "worker" and self.worker in ("", "chief"):
-            raise ValueError(
+            raise UserError(
                 f"--worker={self.worker} is no name for a worker: give each another "
                 "one, as in worker0"
             )
         if self.early_epochs > self.num_epochs:
-            raise ValueError(
+            raise UserError(
                 f"--early_epochs={self.early_epochs:g} is more than "
                 f"--num_epochs={self.num_epochs:g}: give fewer"
             )
@@ -150,7 +151,7 @@ def build_setting(config: SearchConfig) -> Setting:
     """Data, teacher and training procedure of a configuration.
 
     Raises:
-      ValueError: data or a teacher that cannot be used, or do not suit each other.
+      UserError: data or a teacher that cannot be used, or do not suit each other.
     """
     teacher = _load_teacher(config)
     steps = teacher.num_inner_steps if teacher else 128
@@ -181,7 +182,7 @@ def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
     folder = config.teacher
     if not folder and config.evaluation == "teacher":
         if config.dataset != "digits":
-            raise ValueError(
+            raise UserError(
                 f"--evaluation=teacher on {config.dataset} needs --teacher=FOLDER: "
                 "train one with bin/train"
             )
@@ -198,7 +199,7 @@ def _check_suits(
     ours = (config.dataset, dataset.image_shape, dataset.num_classes)
     its = (its_dataset, teacher.image_shape, len(teacher.class_names))
     if ours != its:
-        raise ValueError(
+        raise UserError(
             f"--teacher={config.teacher} was trained for {its[0]}, images of {its[1]} "
             f"and {its[2]} classes; --dataset={ours[0]} has {ours[1]} and {ours[2]}: "
             "give a teacher for it"

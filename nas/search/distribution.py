@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import grpc
 from keras_tuner.src.distribute import oracle_client
 
+from gtn_tf.errors import UserError
+
 _WAIT_SECONDS = 60  # for a chief that is just starting
 
 
@@ -17,11 +19,11 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of HOST:PORT.
 
     Raises:
-      ValueError: another form.
+      UserError: another form.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ValueError(
+        raise UserError(
             f"--address={address} is no HOST:PORT: give the chief's, as in "
             "127.0.0.1:8000"
         )
@@ -32,7 +34,7 @@ def check_free(address: str) -> None:
     """Refuses an address that cannot be served.
 
     Raises:
-      ValueError: the port is taken, or is not this machine's.
+      UserError: the port is taken, or is not this machine's.
     """
     host, port = split_address(address)
     with socket.socket() as probe:
@@ -40,7 +42,7 @@ def check_free(address: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"--address={address} cannot be served ({error.strerror}): give a "
                 "free port of this machine"
             ) from None
@@ -58,14 +60,14 @@ def as_worker(config) -> Iterator[None]:
     """Within, keras-tuner asks the chief at the address.
 
     Raises:
-      ValueError: the chief does not answer any more.
+      UserError: the chief does not answer any more.
     """
     oracle_client.TIMEOUT = _WAIT_SECONDS  # keras-tuner's own is an hour
     with _environment(config.worker, *split_address(config.address)):
         try:
             yield
         except grpc.RpcError as error:
-            raise ValueError(
+            raise UserError(
                 f"the chief at --address={config.address} does not answer "
                 f"({error.code().name}): start it again with its command, then the "
                 "workers; its journal has all that was judged"
@@ -76,14 +78,14 @@ def reach_chief(address: str) -> None:
     """Waits until the chief serves.
 
     Raises:
-      ValueError: it did not within a minute.
+      UserError: it did not within a minute.
     """
     host, port = split_address(address)
     with grpc.insecure_channel(f"{host}:{port}") as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_WAIT_SECONDS)
         except grpc.FutureTimeoutError:
-            raise ValueError(
+            raise UserError(
                 f"no chief answers at --address={address}: start it with "
                 "--role=chief, or correct the address"
             ) from None

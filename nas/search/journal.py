@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from gtn_tf.errors import UserError
 from nas.evaluations.base import Result
 from nas.spaces import nao
 from nas.spaces.nao import ArchitectureSpec
@@ -41,7 +42,7 @@ class Journal:
     """Entries in the order of their ends; equal architectures are found as equal.
 
     Raises:
-      ValueError: a line that is no entry, with its number.
+      UserError: a line that is no entry, with its number.
     """
 
     def __init__(self, path: Path):
@@ -77,14 +78,14 @@ def _parse(line: bytes, where: str) -> Entry:
     try:
         entry = Entry(**json.loads(line))
         if type(entry.diverged) is not bool:
-            raise ValueError("diverged is true or false")
+            raise UserError("diverged is true or false")
         if not type(entry.seed) is type(entry.num_params) is int:
-            raise ValueError("seed and num_params are integers")
+            raise UserError("seed and num_params are integers")
         if not (math.isfinite(entry.score) and math.isfinite(entry.seconds)):
-            raise ValueError("score and seconds are finite numbers")
+            raise UserError("score and seconds are finite numbers")
         return entry._replace(architecture=str(entry.spec))
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(
+        raise UserError(
             f"{where} is no entry of a search journal ({error}): remove the line, or "
             "search in another --workdir"
         ) from None

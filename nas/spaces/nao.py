@@ -19,6 +19,8 @@ import json
 
 import numpy as np
 
+from gtn_tf.errors import UserError
+
 # Number in NAO's encoding -> name in its JSON format.
 OPERATIONS: dict[int, str] = {
     5: "identity",
@@ -55,23 +57,23 @@ class CellSpec:
     """Nodes in an order in which each reads only those before it.
 
     Raises:
-      ValueError: an unknown operation, or a node that reads itself or a later one.
+      UserError: an unknown operation, or a node that reads itself or a later one.
     """
 
     nodes: tuple[NodeSpec, ...]
 
     def __post_init__(self):
         if not self.nodes:
-            raise ValueError("a cell of 0 nodes came: give at least one node")
+            raise UserError("a cell of 0 nodes came: give at least one node")
         for number, node in enumerate(self.nodes, start=_NUM_INPUTS):
             for read, operation in zip(node.inputs, node.operations, strict=True):
                 if not 0 <= read < number:
-                    raise ValueError(
+                    raise UserError(
                         f"node {number} reads {read}: it can read the cell's inputs, "
                         f"0 and 1, and nodes up to {number - 1}"
                     )
                 if operation not in OPERATIONS:
-                    raise ValueError(
+                    raise UserError(
                         f"node {number} has operation {operation}: give one of "
                         + ", ".join(f"{n} ({name})" for n, name in OPERATIONS.items())
                     )
@@ -177,17 +179,17 @@ def decode(text: str) -> ArchitectureSpec:
     """The architecture of NAO's integers: 40 for cells of five nodes.
 
     Raises:
-      ValueError: no integers, a number of them that is no multiple of 8, an unknown
+      UserError: no integers, a number of them that is no multiple of 8, an unknown
         operation, or a node that reads a later one.
     """
     parts = text.split()
     if not parts or not all(part.isdecimal() for part in parts):
-        raise ValueError(
+        raise UserError(
             f"{_short(text)} is no architecture: give integers from 0 to 15, as in "
             "'0 7 1 15 ...'"
         )
     if len(parts) % 8:
-        raise ValueError(
+        raise UserError(
             f"{_short(text)} has {len(parts)} integers: give 8 for each node, 40 for "
             "cells of five nodes"
         )
@@ -218,13 +220,13 @@ def from_json(text: str) -> ArchitectureSpec:
     """The architecture of NAO's JSON format.
 
     Raises:
-      ValueError: text that is not of that format, or as `decode` raises.
+      UserError: text that is not of that format, or as `decode` raises.
     """
     try:
         dags = json.loads(text)
         cells = [_from_dag(dags[name]) for name in ("conv_dag", "reduc_dag")]
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ValueError(
+        raise UserError(
             f"{_short(text)} is no architecture in NAO's JSON format "
             f"({type(error).__name__}: {error}): give conv_dag and reduc_dag with "
             "node_1, node_2, ... in each"
@@ -236,7 +238,7 @@ def read(text: str) -> ArchitectureSpec:
     """The architecture of either format.
 
     Raises:
-      ValueError: as `decode` and `from_json` raise.
+      UserError: as `decode` and `from_json` raise.
     """
     return from_json(text) if text.lstrip().startswith("{") else decode(text)
 

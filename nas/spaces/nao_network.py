@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import keras
 
+from gtn_tf.errors import UserError
 from nas.spaces.nao import ArchitectureSpec, CellSpec
 from nas.spaces.operations import (
     IDENTITY,
@@ -41,7 +42,7 @@ def build_network(
         list of two logits, the head's last.
 
     Raises:
-      ValueError: an auxiliary head for images that are too small for it.
+      UserError: an auxiliary head for images that are too small for it.
     """
     regularization = regularization or Regularization(0, 0, auxiliary_head=False)
     images = keras.Input(input_shape, dtype=style.dtype)
@@ -110,7 +111,7 @@ class _Cell:
 def _auxiliary_head(features, num_classes: int, style: Style):
     """Logits of a small network on the second reduction cell."""
     if min(features.shape[1:3]) < 8:
-        raise ValueError(
+        raise UserError(
             f"the auxiliary head cannot read {features.shape[1]}x{features.shape[2]} "
             "features after the second reduction cell: they have at least 8x8 for "
             f"images of at least {MIN_AUXILIARY_SIZE} pixels a side; leave the head out"
