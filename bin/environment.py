@@ -58,16 +58,6 @@ def ensure(*modules: str) -> None:
         fail(f"cannot make {VENV}: {error}; make that possible {OR_ACTIVATE}")
 
 
-def use_onednn() -> None:
-    """Has TensorFlow compute with oneDNN, unless TF_ENABLE_ONEDNN_OPTS says otherwise.
-
-    TensorFlow left it off on a CPU without AVX-512, where an outer step on digits took
-    0.5 to 0.7 of the time with it. The search does without: its small cells then got
-    other scores when judged again, and TensorFlow 2.21 aborted.
-    """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-
 def is_installed(name: str) -> bool:
     """Whether `import name` finds a package; importing TensorFlow takes seconds."""
     spec = importlib.util.find_spec(name)

@@ -63,6 +63,23 @@ def test_later_flags_override_a_flagfile(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "own, expected",
+    [(None, ("mnist", 128)), ("--latent_size=5\n", ("digits", 5))],
+)
+def test_a_flagfile_of_the_package_goes_by_its_name(
+    tmp_path, monkeypatch, own, expected
+):
+    """Unless there is one of that name where the command is given."""
+    monkeypatch.chdir(tmp_path)
+    if own:
+        (tmp_path / "mnist.flags").write_text(own)
+    configs = []
+    assert run("--flagfile=mnist.flags", "--seed=4", command=configs.append) == 0
+    (config,) = configs
+    assert (config.dataset, config.latent_size) == expected and config.seed == 4
+
+
+@pytest.mark.parametrize(
     "argument, words",
     [
         ("--num_steps=3", ["Unknown", "num_steps", "--help"]),

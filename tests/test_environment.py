@@ -301,26 +301,6 @@ def test_failing_venv_is_reported(refusal, checkout):
     assert line.startswith(f"gtn_tf: cannot make {checkout}/.venv (see above)")
 
 
-@pytest.mark.parametrize(("given", "then"), [(None, "1"), ("0", "0")])
-def test_a_users_word_on_onednn_stands(checkout, monkeypatch, given, then):
-    variables = {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
-    monkeypatch.setattr(os, "environ", variables)
-    load(checkout).use_onednn()
-    assert variables == {"TF_ENABLE_ONEDNN_OPTS": then}
-
-
-def test_what_trains_learners_uses_onednn():
-    scripts = {
-        p.name: p.read_text()
-        for p in (CHECKOUT / "bin").iterdir()
-        if not p.suffix and p.is_file()
-    }
-    users = {
-        name for name, text in scripts.items() if "environment.use_onednn()" in text
-    }
-    assert users == {"train", "study", "evaluate", "export", "benchmark"}
-
-
 @pytest.mark.parametrize("name", ["environment.py", "test"])
 def test_old_pythons_can_parse(name):
     source = (CHECKOUT / "bin" / name).read_text()
@@ -361,6 +341,6 @@ def test_every_requirement_has_an_exact_pin(python_version):
     requirements = [Requirement(line) for line in lines if line]
     found = pins(python_version)
     needed = [r for r in requirements if applies(r, python_version)]
-    assert len(needed) == 19
+    assert len(needed) == 20
     for requirement in needed:
         assert requirement.specifier.contains(found[requirement.name]), requirement

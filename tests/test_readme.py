@@ -31,5 +31,5 @@ def test_files_that_the_readme_names_exist():
 
 def test_every_script_is_described():
     scripts = [path.name for path in (ROOT / "bin").iterdir() if not path.suffix]
-    for script in {*scripts} - {"flagfiles", "__pycache__"}:
+    for script in {*scripts} - {"__pycache__"}:
         assert f"bin/{script}" in README, script

@@ -257,8 +257,8 @@ def test_one_teacher_for_a_search(tmp_path, judged, monkeypatch):
 
 
 def search_of(name):
-    text = (ROOT / "bin" / "flagfiles" / f"{name}.flags").read_text()
-    assert f"bin/search --flagfile=bin/flagfiles/{name}.flags" in text
+    text = (ROOT / "nas" / "flagfiles" / f"{name}.flags").read_text()
+    assert f"bin/search --flagfile={name}.flags" in text
     flags = "".join(f"{line}\n" for line in text.splitlines() if line[:2] == "--")
     return SearchConfig(**SearchConfig.values_of(flags))
 

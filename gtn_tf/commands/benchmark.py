@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.commands import train
+from gtn_tf.commands import command_line, train
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import costs
@@ -134,3 +134,8 @@ def format_table(parts: list[Part], seconds: np.ndarray) -> str:
     ratio = np.median(seconds[:, 2] / seconds[:, 1])
     lines.append(f"\nAn outer step takes {ratio:.1f} times the inner steps in it.")
     return "\n".join(lines)
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(BenchmarkConfig, run, sys.argv)

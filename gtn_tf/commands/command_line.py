@@ -6,10 +6,12 @@ The one place that reads absl flags. A user's mistake is one line and exit code 
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags
 
@@ -57,7 +59,7 @@ def run(
     define_flags(config_class)
     try:
         try:
-            rest = flags.FLAGS(arguments)[1:]
+            rest = flags.FLAGS(_found(arguments, config_class))[1:]
         except SystemExit:  # absl has printed what --help asks for
             return 0
         except BrokenPipeError:  # as in --help | head; Python would flush again
@@ -90,6 +92,24 @@ def run(
         traceback.print_exc()
         return 70  # EX_SOFTWARE of sysexits.h
     return 0
+
+
+def _found(arguments: list[str], config_class: type) -> list[str]:
+    """The arguments, with a flagfile that comes with the package by its path.
+
+    A file of the same name in the working directory goes before it.
+    """
+    package = config_class.__module__.partition(".")[0]
+    folder = importlib.resources.files(package) / "flagfiles"
+
+    def found(argument: str) -> str:
+        name, is_flag, path = argument.partition("=")
+        ours = folder / path
+        if name.lstrip("-") != "flagfile" or not is_flag or Path(path).exists():
+            return argument
+        return f"--flagfile={ours}" if path and ours.is_file() else argument
+
+    return [found(argument) for argument in arguments]
 
 
 def _fail(error, code: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from gtn_tf.commands import command_line
 from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots
@@ -200,3 +201,8 @@ def _summarize(folder: Path, rows: list[Row], table: str) -> None:
                     tf.summary.scalar(f"accuracy/{measure}", np.mean(values), step)
             tf.summary.text("table", table, 0)
         writer.close()
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(EvaluationConfig, run, sys.argv)

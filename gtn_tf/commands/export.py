@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from gtn_tf.commands import train
+from gtn_tf.commands import command_line, train
 from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
@@ -85,3 +85,8 @@ def _check_output(output: Path) -> None:
             f"--output={output} is not empty and holds no earlier export: give a new "
             "or an empty folder"
         )
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(ExportConfig, run, sys.argv)

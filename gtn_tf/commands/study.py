@@ -9,10 +9,11 @@ started again.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gtn_tf.commands import train
+from gtn_tf.commands import command_line, train
 from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
@@ -84,3 +85,8 @@ def run(config: StudyConfig) -> None:
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(STUDIES[config.study](config, folder))
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(StudyConfig, run, sys.argv)

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 import gtn_tf
+from gtn_tf.commands import command_line
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
@@ -154,3 +155,8 @@ def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
         f"of each kind, 95 % intervals ({results['num_outer_steps']} outer steps, "
         f"{results['seconds']:.0f} s)\n" + kinds.format_table(found, config.left_out)
     )
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(TrainingConfig, run, sys.argv)

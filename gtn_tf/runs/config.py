@@ -2,7 +2,7 @@
 
 Every field of `TrainingConfig` is a flag of the same name (see `command_line`). The
 defaults are the run on digits; where the paper states a value, the help text says so.
-Flagfiles in bin/flagfiles hold the other recipes.
+Flagfiles in gtn_tf/flagfiles hold the other recipes.
 """
 
 from __future__ import annotations

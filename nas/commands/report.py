@@ -13,6 +13,7 @@ import html
 import re
 import shutil
 import string
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import markdown
 import numpy as np
 
+from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields, workdirs
 from nas.reporting import correlation, plots, training_runs
@@ -267,3 +269,8 @@ def as_page(text: str, folder: Path) -> str:
 
     body = re.sub(r'src="([\w.-]+\.png)"', inlined, body)
     return _PAGE.substitute(title="Report", body=body)
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(ReportConfig, run, sys.argv, positional="folders")

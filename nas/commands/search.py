@@ -20,6 +20,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FatalError
 from tqdm import tqdm
 
+from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
@@ -218,3 +219,8 @@ def _read_line(line: str, where: str) -> nao.ArchitectureSpec:
         return nao.read(line)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def main() -> int:
+    """The command line's exit code."""
+    return command_line.run(SearchConfig, run, sys.argv)
