@@ -108,7 +108,8 @@ def test_synflow_of_one_dense_layer(setting, monkeypatch):
 
 
 def test_grad_norm_of_one_dense_layer(setting, monkeypatch):
-    """Cross-entropy of zero logits: dL/db = mean(1/2 - y)."""
+    """Cross-entropy of zero logits for ones: dL/dw = mean(1/2 - y); the bias, whose
+    gradient is the same, does not count."""
     inputs = keras.Input((1,))
     model = keras.Model(
         inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs)
@@ -116,7 +117,7 @@ def test_grad_norm_of_one_dense_layer(setting, monkeypatch):
     batch = (tf.ones([4, 1]), tf.one_hot([0, 0, 0, 1], 2))
     monkeypatch.setattr(type(setting), "network", lambda *_: model)
     monkeypatch.setattr(zero_cost, "_batch", lambda *_: batch)
-    expected = 2 * math.hypot(0.25, 0.25)  # kernel and bias alike
+    expected = math.hypot(0.25, 0.25)
     assert zero_cost.grad_norm(setting, SPEC, 0).score == pytest.approx(expected)
 
 

@@ -87,18 +87,28 @@ def test_what_does_not_fit_is_refused(monkeypatch):
     "meminfo, limit, expected",
     [
         ("MemTotal: 9 kB\nMemAvailable:   5 kB\n", None, 5 * 1024),
-        ("MemAvailable:   5 kB\n", "4096\n", 4096),
+        ("MemAvailable:   5 kB\n", "4096\n", 3096),
+        ("MemAvailable:   5 kB\n", "900\n", 0),
         ("MemAvailable:   5 kB\n", "max\n", 5 * 1024),
         ("nothing known\n", None, 0),
         (None, None, 0),
     ],
 )
-def test_available_memory(tmp_path, meminfo, limit, expected):
-    for name, text in (("meminfo", meminfo), ("limit", limit)):
+@pytest.mark.parametrize(
+    "limit_file, usage_file",
+    [
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ],
+)
+def test_available_memory(tmp_path, meminfo, limit, expected, limit_file, usage_file):
+    """A limit less the 1,000 bytes that are in use."""
+    texts = {"meminfo": meminfo, limit_file: limit, usage_file: "1000\n"}
+    for name, text in texts.items():
         if text is not None:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
-    found = costs.available_bytes(tmp_path / "meminfo", tmp_path / "limit")
-    assert found == expected
+    assert costs.available_bytes(tmp_path / "meminfo", tmp_path) == expected
 
 
 def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):

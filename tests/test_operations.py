@@ -92,3 +92,26 @@ def test_fused_batch_norm_is_keras_own(momentum):
         results.append([np.array(tensor) for tensor in tensors + gradients])
     for keras_own, fused in zip(*results, strict=True):
         np.testing.assert_allclose(fused, keras_own, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("number, size", [(13, 2), (14, 3), (15, 5)])
+@pytest.mark.parametrize("side", [1, 2, 4, 7])
+def test_average_pooling_and_its_gradient(number, size, stride, side):
+    """Of images smaller than the window too, where TensorFlow's own is wrong."""
+    style = operations.Style(dtype="float64")
+    inputs = keras.Input((side, side, 2), dtype="float64")
+    pool = operations.OPERATIONS[number](inputs, 2, stride, style)
+    model = keras.Model(inputs, pool)
+    x = np.random.default_rng(side).normal(size=(3, side, side, 2))
+    keras_own = keras.layers.AveragePooling2D(size, stride, "same", dtype="float64")
+    np.testing.assert_allclose(model(x), keras_own(x), rtol=1e-12)
+    weights = np.random.default_rng(1).normal(size=model(x).shape)
+    images = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(weights * model(images))
+    gradient = tape.gradient(total, images).numpy()
+    for direction in np.random.default_rng(2).normal(size=(3, *x.shape)):
+        rise = np.sum(weights * (model(x + direction) - model(x - direction)))
+        assert np.sum(gradient * direction) == pytest.approx(rise / 2, rel=1e-9)

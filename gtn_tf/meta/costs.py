@@ -18,6 +18,10 @@ _TRAINING = 3
 _DIFFERENTIATED = 3 * _TRAINING
 _SCORED = 3  # the meta-loss and its gradient
 
+_CGROUP_FILES = (  # limit and usage
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 _BUDGET_BYTES = 1 << 30
 # A kept step holds more than its layers' outputs: products of the inner gradient.
 # On the MNIST learner 64-128-256 180 MB against 145 MB of outputs; with a reserve.
@@ -121,13 +125,26 @@ def check_fits(needed: int) -> None:
 
 def available_bytes(
     meminfo: Path = Path("/proc/meminfo"),
-    limit: Path = Path("/sys/fs/cgroup/memory.max"),
+    cgroup: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """Memory that can still be used; 0 where the system does not say."""
+    """Memory that can still be used; 0 where the system does not say.
+
+    Args:
+      meminfo: of the whole machine.
+      cgroup: of the container, whose limit less what it uses may be smaller; version
+        1 or 2.
+    """
     found = []
     if meminfo.is_file():
         kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.M)
         found += [1024 * int(kilobytes[1])] if kilobytes else []
-    if limit.is_file() and (text := limit.read_text().strip()).isdecimal():
-        found.append(int(text))
+    for limit, usage in _CGROUP_FILES:
+        values = [_whole_number(cgroup / name) for name in (limit, usage)]
+        if None not in values:
+            found.append(max(0, values[0] - values[1]))
     return min(found, default=0)
+
+
+def _whole_number(path: Path) -> int | None:
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text.isdecimal() else None

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gtn_tf.meta import costs
 from gtn_tf.meta.inner_loop import cross_entropy
+from gtn_tf.networks.stateless import layout
 from nas.evaluations.base import Result, Setting, judge
 from nas.evaluations.real_training import batches
 from nas.spaces.nao import ArchitectureSpec
@@ -85,11 +86,17 @@ def synflow(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
 
 
 def grad_norm(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
-    """Sum of the weights' gradient norms for one batch (Abdelfattah et al., 2021)."""
+    """Sum of the gradient norms of the weights of convolutions and dense layers for
+    one batch (Abdelfattah et al., 2021); batch norm and biases do not count."""
 
     def score(model):
         x, targets = _batch(setting, seed)
-        variables = [v.value for v in model.trainable_variables]
+        kinds = layout(model.trainable_variables).kinds
+        variables = [
+            variable.value
+            for variable, kind in zip(model.trainable_variables, kinds, strict=True)
+            if kind == "kernel"
+        ]
         with tf.GradientTape() as tape:
             loss = cross_entropy(targets, model(x, training=True))
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
