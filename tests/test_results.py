@@ -1,4 +1,4 @@
-"""RESULTS.md quotes the stored records of the studies that made it."""
+"""The experiment log quotes the stored records of the studies that made it."""
 
 import csv
 import dataclasses
@@ -16,7 +16,7 @@ from nas.reporting import correlation
 from nas.search.journal import Journal
 
 MEASURED = Path(__file__).parent.parent / "results"
-RESULTS = (MEASURED.parent / "RESULTS.md").read_text()
+LOG = (MEASURED.parent / "docs" / "experiment_log.md").read_text()
 
 
 # Variants of a study that was made when the default run had one learner and SGD.
@@ -47,7 +47,7 @@ def test_the_table_is_that_of_the_records(name, study):
     variants = EARLIER.get(study, comparison.variants)
     assert {record["variant"] for record in records} == set(variants)
     comparison = dataclasses.replace(comparison, variants=dict.fromkeys(variants, {}))
-    assert comparisons.format_table(comparison, records) in RESULTS
+    assert comparisons.format_table(comparison, records) in LOG
 
 
 @pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
@@ -64,7 +64,7 @@ def test_the_sources_on_mnist_are_those_of_the_records(teacher):
         f"| {teacher} | {accuracy['mean']:.2%} | {accuracy['low']:.2%} to "
         f"{accuracy['high']:.2%} | {results['num_outer_steps']} "
         f"| {results['seconds']:,.0f} |"
-    ) in RESULTS
+    ) in LOG
 
 
 def test_twenty_learners_on_mnist_are_those_of_the_record():
@@ -73,7 +73,7 @@ def test_twenty_learners_on_mnist_are_those_of_the_record():
     assert {len(v) for v in values.values()} == {20}
     gtn, distillation = (f"{values[n].mean():.2%}" for n in ("gtn", "distillation"))
     assert (gtn, distillation) == ("98.63%", "98.51%")
-    assert "it has 98.63 % (98.58 to 98.68), distillation 98.51 %" in RESULTS
+    assert "it has 98.63 % (98.58 to 98.68), distillation 98.51 %" in LOG
 
 
 def test_the_run_on_mnist_was_repeated():
@@ -83,7 +83,7 @@ def test_the_run_on_mnist_was_repeated():
 
     again = rows("gtn_again")
     assert again == rows("gtn")[: len(again)]
-    assert f"equal to the last digit in all {len(again)} outer steps" in RESULTS
+    assert f"equal to the last digit in all {len(again)} outer steps" in LOG
 
 
 @pytest.mark.parametrize("teacher", ["teacher", "one_learner_teacher", "noise_teacher"])
@@ -104,7 +104,7 @@ def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypat
     made = (tmp_path / "report.md").read_text()
     start = made.index("## Rank correlation")
     table = made[start:].split("\n\n")[1]
-    assert rows(table) <= rows(RESULTS)
+    assert rows(table) <= rows(LOG)
 
 
 def test_two_seeds_of_the_reference():
@@ -118,6 +118,6 @@ def test_two_seeds_of_the_reference():
     agreement = stats.spearmanr(*pairs.T).statistic
     noise = 100 * np.std(pairs[:, 0] - pairs[:, 1], ddof=1) / 2**0.5
     between = 100 * np.std(pairs.mean(axis=1), ddof=1)
-    text = " ".join(RESULTS.split())
+    text = " ".join(LOG.split())
     assert f"seeds of the reference correlate by {agreement:.2f}" in text
     assert f"standard deviation of {noise:.1f} points, beside {between:.1f}" in text
