@@ -77,6 +77,27 @@ def test_other_flags_are_another_judgement(searches, tmp_path):
     assert "| params |" not in text
 
 
+def test_references_that_differ_in_a_flag_get_a_table_each(searches, tmp_path):
+    shorter = write_search(tmp_path / "d", "search", np.arange(30), num_epochs=0.25)
+    text = make([*searches, shorter], tmp_path / "out")
+    _, first, second = text.split("## Rank correlation with search --num_epochs=")
+    second = second.split("\n## ")[0]
+    assert {float(part.split()[0]) for part in (first, second)} == {
+        0.25,
+        SearchConfig().num_epochs,
+    }
+    correlations = {row(part, "params")[1] for part in (first, second)}
+    assert len(correlations) == 2 and "-1.00 (-1.00 to -1.00)" in correlations
+    assert len(set(re.findall(r"\((figure_3c\w*\.png)\)", text))) == 2
+
+
+def test_a_reference_that_is_not_there_is_said(searches, tmp_path):
+    text = make(searches[1:], tmp_path / "out")
+    assert "no search here has the evaluation search" in text
+    with pytest.raises(ValueError, match="--reference=serach.*give one of"):
+        ReportConfig("somewhere", "out", reference="serach")
+
+
 def test_another_teacher_is_another_judgement(searches, tmp_path):
     again = write_search(tmp_path / "d", "teacher", np.arange(30), teacher="other")
     text = make([*searches, again], tmp_path / "out")

@@ -2,7 +2,7 @@
 
     bin/report RUN... --output=FOLDER
 
-FOLDER/  report.html (self-contained)  report.md  figure_3c.png  *.png
+FOLDER/  report.html (self-contained)  report.md  figure_3c*.png  *.png
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields, workdirs
+from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import correlation, plots, training_runs
 from nas.reporting.correlation import Judged
 from nas.search.config import SearchConfig
@@ -65,10 +66,14 @@ class ReportConfig:
     )
     output: str = fields.field("", "folder for the page and its figures")
     reference: str = fields.field(
-        "search", "the evaluation that proxies are compared with"
+        "search",
+        "the evaluation that proxies are compared with; where its searches differ in a "
+        "flag, each gets a table",
+        choices=tuple(name for name in EVALUATIONS if name != "final"),
     )
 
     def __post_init__(self):
+        fields.check(self)
         if not self.folders:
             raise UserError(
                 "no run is given: give the folders of searches (bin/search) and "
@@ -146,10 +151,17 @@ def _search_sections(
         for name, entries in by_name.items()
         if entries
     }
-    if reference in judged:
-        yield from _correlation_sections(judged, reference, output)
+    references = [name for name in judged if name.split()[0] == reference]
+    for name in references:
+        proxies = {other: judged[other] for other in judged if other not in references}
+        yield from _correlation_sections(proxies, name, judged[name], output)
+    if by_name and not references:
+        yield (
+            "## Rank correlation\n\nNone: no search here has the evaluation "
+            f"{reference}, which --reference names."
+        )
     for name, entries in by_name.items():
-        if name != reference:
+        if name not in references:
             yield f"## Best by {name}\n\n" + best_table(entries)
     if finals:
         yield "## Final evaluation (Table 1)\n\n" + table_1(finals)
@@ -177,21 +189,24 @@ def _by_name(searches: list[Search]) -> dict[str, list[Entry]]:
     return found
 
 
-def _correlation_sections(judged: dict[str, Judged], reference: str, output: Path):
-    proxies = {name: each for name, each in judged.items() if name != reference}
+def _correlation_sections(
+    proxies: dict[str, Judged], name_of_reference: str, reference: Judged, output: Path
+) -> Iterable[str]:
+    proxies = dict(proxies)
     if "teacher" in proxies:
         for name in list(proxies):
             if name != "teacher":
                 both = correlation.rank_average(proxies["teacher"], proxies[name])
                 proxies[f"teacher and {name}"] = both
     yield (
-        f"## Rank correlation with {reference} evaluation\n\n"
-        + correlation_table(proxies, judged[reference])
+        f"## Rank correlation with {name_of_reference} evaluation\n\n"
+        + correlation_table(proxies, reference)
     )
     if "teacher" in proxies:
-        figure = output / "figure_3c.png"
-        if plots.scatter(figure, proxies["teacher"], judged[reference]):
-            yield "![Figure 3c](figure_3c.png)"
+        flags = re.sub(r"\W+", "_", " ".join(name_of_reference.split()[1:]))
+        figure = output / f"figure_3c{flags}.png"
+        if plots.scatter(figure, proxies["teacher"], reference):
+            yield f"![Figure 3c]({figure.name})"
 
 
 def correlation_table(proxies: dict[str, Judged], reference: Judged) -> str:
