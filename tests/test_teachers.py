@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from problems import BATCH_SIZE, IMAGE_SHAPE, LATENT_SIZE, NUM_CLASSES, NUM_STEPS
 
+from gtn_tf.teachers import registry
 from gtn_tf.teachers.base import Teacher, TeacherSpec
 from gtn_tf.teachers.distillation import Distillation
 from gtn_tf.teachers.gtn import GTN
@@ -21,6 +22,10 @@ TEACHERS = [
     ("distillation", "full"),
     ("real", "full"),
 ]
+
+
+def test_every_teacher_is_tested_here():
+    assert {name for name, _ in TEACHERS} == set(registry.TEACHERS)
 
 
 def build(name, curriculum="full"):

@@ -16,7 +16,6 @@ from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
 from gtn_tf.runs import files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
-from gtn_tf.teachers.real_data import Real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,7 @@ def run(config: ExportConfig) -> None:
     model = train.export_run(run_config, dataset, trained, output)
     saved_models.export_keras(output / "learner.keras", model, dataset)
     teacher = trained.problem.teacher
-    if not isinstance(teacher, Real):
+    if teacher.learns:
         shown = synthetic_data.collect(teacher, run_config.seed)
         rates = trained.problem.hyperparameters.values()
         synthetic_data.save_npz(output / "synthetic.npz", shown, rates)

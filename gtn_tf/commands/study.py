@@ -40,7 +40,7 @@ STUDIES: dict[str, Callable] = dict.fromkeys(COMPARISONS, _compare) | {
 class StudyConfig(TrainingConfig):
     """A study, and the run whose variants it compares."""
 
-    study: str = field("curricula", "what is compared", choices=tuple(STUDIES))
+    study: str = field("curricula", "what is compared", choices=STUDIES)
     num_seeds: int = field(
         5,
         "runs of each variant, with seeds 0, 1, ...",

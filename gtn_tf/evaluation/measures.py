@@ -168,7 +168,11 @@ MEASURES = {
 def _unlimited(setting: Setting) -> dict[str, MetaProblem]:
     """The sources that have more data than one learner is shown."""
     sources = setting.sources.items()
-    return {name: problem for name, problem in sources if not problem.teacher.stores}
+    return {
+        name: problem
+        for name, problem in sources
+        if not problem.teacher.has_fixed_batches
+    }
 
 
 def _accuracies(measure, source, condition, problem, setting) -> Iterator[Row]:

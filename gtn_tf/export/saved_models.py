@@ -14,7 +14,6 @@ from gtn_tf.networks import layers
 from gtn_tf.runs import files
 from gtn_tf.teachers.base import Teacher
 from gtn_tf.teachers.gtn import GTN
-from gtn_tf.teachers.real_data import Real
 
 
 def export_teacher(
@@ -48,9 +47,9 @@ def export_teacher(
         "preprocess": _preprocess_signature(dataset),
         "description": _description_signature(teacher, dataset, provenance),
     }
-    if not isinstance(teacher, Real):
+    if teacher.learns:
         signatures["batch"] = _batch_signature(teacher)
-    if isinstance(teacher, GTN):
+    if teacher.generator is not None:
         statistics = teacher.statistics(tf.constant([0, 0]))
         module.statistics = [tf.Variable(value) for value in statistics]
         signatures["images"] = _images_signature(teacher, module.statistics)

@@ -68,7 +68,7 @@ def outer_step_flops(
 
 
 def _generator_flops(problem: MetaProblem) -> int:
-    generator = getattr(problem.teacher, "generator", None)
+    generator = problem.teacher.generator
     return forward_flops(generator) if generator else 0
 
 

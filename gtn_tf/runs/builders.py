@@ -12,12 +12,10 @@ from gtn_tf.data.dataset import Dataset, normalize
 from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
-from gtn_tf.networks import generators, learners
+from gtn_tf.networks import learners
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.teachers.base import Teacher, TeacherSpec
-from gtn_tf.teachers.distillation import Distillation
-from gtn_tf.teachers.gtn import GTN
-from gtn_tf.teachers.real_data import Real
+from gtn_tf.teachers.base import TeacherSpec
+from gtn_tf.teachers.registry import TEACHERS
 
 _TINY_PIXELS = 10_000  # of one inner batch; digits: 2,048, MNIST: 100,352
 
@@ -36,34 +34,6 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset):
         normalization=config.normalization,
         precision=config.precision,
     )
-
-
-def _gtn(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
-    generator = generators.build_generator(
-        generators.GeneratorSpec(
-            config.latent_size,
-            dataset.num_classes,
-            dataset.image_shape,
-            tuple(map(int, config.generator_widths.split("-"))),
-            config.generator_output_scale,
-            config.weight_norm,
-            config.precision,
-        ),
-        config.seed,
-    )
-    return GTN(spec, generator, config.seed)
-
-
-def _distillation(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
-    return Distillation(spec, config.seed)
-
-
-def _real(config: TrainingConfig, dataset: Dataset, spec) -> Teacher:
-    draw = batches.sampler(dataset.train, augment=False)
-    return Real(spec, draw, _normalizer(dataset))
-
-
-TEACHERS = {"gtn": _gtn, "distillation": _distillation, "real": _real}
 
 
 def _normalizer(dataset: Dataset):
@@ -96,7 +66,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
     }
     optimizer = inner_optimizers.INNER_OPTIMIZERS[config.inner_optimizer]
     return MetaProblem(
-        TEACHERS[config.teacher](config, dataset, spec),
+        TEACHERS[config.teacher].of_run(spec, config, dataset),
         InnerHyperparameters(
             {name: initial[name] for name in optimizer.names},
             config.num_inner_steps,
@@ -117,7 +87,7 @@ def build_differentiation(config: TrainingConfig, problem, specs) -> Differentia
     Raises:
       UserError: the machine has no memory for it.
     """
-    generator = getattr(problem.teacher, "generator", None)
+    generator = problem.teacher.generator
     per_step, state_bytes = 0, 0
     for model in map(learners.build_model, specs):
         models = [model, generator] if generator else [model]

@@ -16,6 +16,7 @@ from gtn_tf.networks import families, learners
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers import curricula
+from gtn_tf.teachers.registry import TEACHERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,12 @@ class TrainingConfig(fields.Config):
     teacher: str = field(
         "gtn",
         "source of the inner loop's data",
-        choices=("gtn", "distillation", "real"),
+        choices=TEACHERS,
     )
     curriculum: str = field(
         "full",
         "what is learned of the presentation (section 3.2)",
-        choices=tuple(curricula.CURRICULA),
+        choices=curricula.CURRICULA,
     )
     learner: str = field(
         "any",
@@ -95,12 +96,12 @@ class TrainingConfig(fields.Config):
         "muon",
         "sgd with momentum (Equation 1: the paper), adam, or muon: orthogonalized "
         "momentum, whose rates fit other networks",
-        choices=tuple(inner_optimizers.INNER_OPTIMIZERS),
+        choices=inner_optimizers.INNER_OPTIMIZERS,
     )
     inner_loss: str = field(
         "cross_entropy",
         "loss of the inner loop (section 2)",
-        choices=tuple(inner_loop.INNER_LOSSES),
+        choices=inner_loop.INNER_LOSSES,
     )
     inner_learning_rate: float = field(
         0.05, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
@@ -235,17 +236,7 @@ class TrainingConfig(fields.Config):
                 "--recompute=never: only what is recomputed has segments; drop one of "
                 "the two"
             )
-        shuffled = curricula.CURRICULA[self.curriculum].shuffled
-        if self.teacher == "real" and shuffled:
-            raise UserError(
-                f"--curriculum={self.curriculum} contradicts --teacher=real: real "
-                "batches are always drawn at random; drop --curriculum"
-            )
-        if self.teacher == "distillation" and self.curriculum == "none":
-            raise UserError(
-                "--curriculum=none contradicts --teacher=distillation: pixels are "
-                "stored, not drawn; give all_shuffled, shuffled_batch or full"
-            )
+        TEACHERS[self.teacher].check_curriculum(self.curriculum)
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise UserError(
                 f"--generator_widths={self.generator_widths} is not three positive "

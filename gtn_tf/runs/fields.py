@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from gtn_tf.errors import UserError
@@ -13,7 +14,7 @@ def field(
     default: Any,
     help_text: str,
     *,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     low: float | None = None,
     high: float | None = None,
     may_change: bool = False,

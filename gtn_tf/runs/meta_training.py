@@ -94,7 +94,7 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
 def _begin(teacher: Teacher, config: TrainingConfig, dataset: Dataset) -> Progress:
     """The start of a run; its seconds are those of the warm start."""
     began = time.perf_counter()
-    if config.warm_start_steps and teacher.stores:
+    if config.warm_start_steps and teacher.has_fixed_batches:
         warm_start.warm_start(teacher, dataset, config.warm_start_steps, config.seed)
     return Progress(0, time.perf_counter() - began)
 

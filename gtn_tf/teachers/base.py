@@ -20,8 +20,10 @@ import abc
 import copy
 import dataclasses
 
+import keras
 import tensorflow as tf
 
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
 
@@ -48,16 +50,69 @@ class TeacherSpec:
 
 
 class Teacher(abc.ABC):
-    """The interface, and what its families share. `variables` are meta-learned.
+    """The interface, and what its families share.
 
-    `stores`: latents or pixels for T batches of B, and no others.
+    Attributes:
+      variables: what is meta-learned.
+      learns: whether what is shown is learned; if not, it is data, and not exported.
+      has_fixed_batches: latents or pixels for T batches of B, and no others.
+      generator: where images come from; None where they come from elsewhere.
     """
 
-    stores = False
+    learns = True
+    has_fixed_batches = False
+    generator: keras.Model | None = None
 
     def __init__(self, spec: TeacherSpec):
         self.spec = spec
         self.variables: list[tf.Variable] = []  # set by `_use`
+
+    @classmethod
+    @abc.abstractmethod
+    def of_run(cls, spec: TeacherSpec, config, dataset: Dataset) -> Teacher:
+        """The teacher of a run.
+
+        Args:
+          config: the run's flags, a `config.TrainingConfig`.
+          dataset: of real images.
+
+        Raises:
+          UserError: a data set that does not suit it.
+        """
+
+    @classmethod
+    def check_curriculum(cls, name: str) -> None:
+        """Refuses a curriculum that this kind of teacher has no use for.
+
+        Raises:
+          UserError: what is allowed.
+        """
+        if name not in curricula.CURRICULA:
+            raise UserError(
+                f"--curriculum={name} is unknown: give one of "
+                f"{', '.join(curricula.CURRICULA)}"
+            )
+
+    def begin_as(self, x: tf.Tensor, labels, num_steps: int) -> float:
+        """Makes what is shown resemble images, one for each place of the curriculum.
+
+        Args:
+          x: [T, B, H, W, C], normalized.
+          labels: [T, B], as in `curricula.even_labels`.
+          num_steps: of learning, where it takes some.
+
+        Returns:
+          The mean squared difference that is left.
+
+        Raises:
+          UserError: a teacher that stores nothing for its places to be set.
+        """
+        raise UserError(
+            f"{type(self).__name__} with curriculum {self.spec.curriculum!r} "
+            "stores no batches to begin as real images: use the curriculum full, "
+            "shuffled_batch or all_shuffled with a generator or distilled pixels, or "
+            "no warm start"
+        )
 
     def weights(self) -> list[tf.Tensor]:
         """What `show` needs beside its inputs, the same at every step."""
@@ -95,7 +150,7 @@ class Teacher(abc.ABC):
         Raises:
           UserError: the teacher stores what it shows, T batches of B.
         """
-        if self.stores:
+        if self.has_fixed_batches:
             raise UserError(
                 f"this teacher stores {self.spec.num_inner_steps} batches of "
                 f"{self.spec.inner_batch_size} images: only --curriculum=none and "

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import keras
-import tensorflow as tf
+import sys
 
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gtn_tf.networks import generators
 from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher, TeacherSpec, normal_variable
+
+_WARM_START_RATE = 0.01  # of Adam, falling to 0 over the steps
 
 
 class GTN(Teacher):
@@ -20,13 +27,50 @@ class GTN(Teacher):
         if curricula.CURRICULA[spec.curriculum].order is not None:
             shape = (spec.num_inner_steps, spec.inner_batch_size, self.latent_size)
             variables.append(normal_variable(shape, spec.dtype, seed, "latents"))
-            self.stores = True
+            self.has_fixed_batches = True
         self._use(variables)
+
+    @classmethod
+    def of_run(cls, spec: TeacherSpec, config, dataset) -> GTN:
+        generator_spec = generators.GeneratorSpec(
+            config.latent_size,
+            dataset.num_classes,
+            dataset.image_shape,
+            tuple(map(int, config.generator_widths.split("-"))),
+            config.generator_output_scale,
+            config.weight_norm,
+            config.precision,
+        )
+        generator = generators.build_generator(generator_spec, config.seed)
+        return cls(spec, generator, config.seed)
+
+    def begin_as(self, x, labels, num_steps: int) -> float:
+        """Learns generator and latents: min mean (G(z_t, y_t) - x_t)^2."""
+        if self.latents is None:
+            return super().begin_as(x, labels, num_steps)
+        schedule = keras.optimizers.schedules.CosineDecay(_WARM_START_RATE, num_steps)
+        optimizer = keras.optimizers.Adam(schedule)
+        optimizer.build(self.variables)
+        targets = tf.one_hot(labels, self.spec.num_classes)  # [T, B, K]
+        num_batches = len(labels)
+
+        @tf.function(autograph=False)
+        def step(t):
+            with tf.GradientTape() as tape:
+                shown, _ = self.show(self.weights(), self.latents[t], targets[t])
+                loss = tf.reduce_mean(tf.square(shown - x[t]))
+            gradients = map(tf.convert_to_tensor, tape.gradient(loss, self.variables))
+            optimizer.apply(list(gradients))
+            return loss
+
+        bar = tqdm(range(num_steps), "warm start", unit="step", file=sys.stderr)
+        losses = [step(tf.constant(index % num_batches)) for index in bar]
+        return float(np.mean(losses[-num_batches:]))
 
     def _use(self, variables: list[tf.Variable]) -> None:
         self.variables = variables
-        self._num_weights = len(variables) - self.stores
-        self.latents = variables[-1] if self.stores else None
+        self._num_weights = len(variables) - self.has_fixed_batches
+        self.latents = variables[-1] if self.has_fixed_batches else None
 
     def weights(self) -> list[tf.Tensor]:
         """The generator's trainable weights."""

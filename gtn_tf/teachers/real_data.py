@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from gtn_tf.data import batches
+from gtn_tf.data.dataset import normalize
+from gtn_tf.errors import UserError
+from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher, TeacherSpec
 
 
@@ -21,10 +26,26 @@ class Real(Teacher):
       normalise: raw images -> x.
     """
 
+    learns = False
+
     def __init__(self, spec: TeacherSpec, draw: Callable, normalise: Callable):
         super().__init__(spec)
         self._draw = draw
         self._normalise = normalise
+
+    @classmethod
+    def of_run(cls, spec: TeacherSpec, config, dataset) -> Real:
+        draw = batches.sampler(dataset.train, augment=False)
+        scale = functools.partial(normalize, mean=dataset.mean, std=dataset.std)
+        return cls(spec, draw, scale)
+
+    @classmethod
+    def check_curriculum(cls, name: str) -> None:
+        if curricula.CURRICULA[name].shuffled:
+            raise UserError(
+                f"--curriculum={name} contradicts --teacher=real: real batches are "
+                "always drawn at random; drop --curriculum"
+            )
 
     def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Raw images [T, B, H, W, C] and label ids [T, B]."""

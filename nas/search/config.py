@@ -48,14 +48,14 @@ class SearchConfig(fields.Config):
         "teacher",
         "what judges an architecture: the proxy on teacher data, another proxy, the "
         "search evaluation, or the final evaluation on the test split",
-        choices=tuple(EVALUATIONS),
+        choices=EVALUATIONS,
     )
     teacher: str = field(
         "",
         "exported folder of the teacher; where none is given for digits, one "
         "that is trained in minutes if it is not there",
     )
-    oracle: str = field("random", "what proposes architectures", choices=tuple(ORACLES))
+    oracle: str = field("random", "what proposes architectures", choices=ORACLES)
     architectures: str = field(
         "",
         "file with an architecture in each line, judged in this order in place of an "
