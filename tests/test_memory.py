@@ -1,11 +1,17 @@
 """The estimate of what the way back keeps."""
 
+import dataclasses
+
 import keras
+import numpy as np
+import problems
 import pytest
 
 from gtn_tf.commands import train
+from gtn_tf.data import loaders
 from gtn_tf.meta import costs
 from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.runs import meta_training
 from gtn_tf.runs.config import TrainingConfig
 
 
@@ -117,3 +123,15 @@ def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="would keep about"):
         train.run(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_would_not_fit_here_is_restored(tmp_path, monkeypatch):
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path))
+    digits = loaders.load("digits", None, 0)
+    trained = meta_training.meta_train(config, digits, tmp_path)
+    monkeypatch.setattr(costs, "available_bytes", lambda: 1)
+    restored = meta_training.restore(config, digits, tmp_path)
+    assert restored.progress == trained.progress
+    both = zip(restored.problem.variables, trained.problem.variables, strict=True)
+    for own, other in both:
+        np.testing.assert_array_equal(own, other)

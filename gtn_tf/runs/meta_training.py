@@ -78,17 +78,29 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
 def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
     """The teacher of the folder's last checkpoint, as it is.
 
+    Nothing of what trains it is built, so that the memory of its training is not
+    needed.
+
     Raises:
       UserError: no outer step has been saved.
     """
-    run = _Run(config, dataset, folder)
-    progress = run.restore()
-    if not progress.outer_step:
+    specs = builders.build_learner_specs(config, dataset)
+    problem = builders.build_problem(config, dataset)
+    found = checkpoints.Checkpoints(folder / "checkpoints").restore()
+    if found is None or not found[0].outer_step:
         raise UserError(
             f"--workdir={folder} holds no checkpoint of an outer step: train with "
             f"bin/train --flagfile={folder}/flags.txt first"
         )
-    return Trained(run.problem, run.evaluator, progress)
+    progress, arrays = found
+    _assign(problem.variables, arrays)
+    return Trained(problem, few_step.Evaluator(problem, specs), progress)
+
+
+def _assign(variables, arrays: dict) -> None:
+    """Values of a checkpoint, which has the problem's variables first."""
+    for i, variable in enumerate(variables):
+        variable.assign(arrays[f"variable_{i}"])
 
 
 def _begin(teacher: Teacher, config: TrainingConfig, dataset: Dataset) -> Progress:
@@ -135,8 +147,7 @@ class _Run:
         if found is None:
             return Progress(0, 0.0)
         progress, arrays = found
-        for i, variable in enumerate(self._variables):
-            variable.assign(arrays[f"variable_{i}"])
+        _assign(self._variables, arrays)
         self.guard.set_state(arrays)
         return progress
 
