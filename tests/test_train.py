@@ -11,6 +11,7 @@ import pytest
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
+from gtn_tf.networks import learners
 from gtn_tf.runs import builders, meta_training, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
 from gtn_tf.runs.config import TrainingConfig
@@ -236,6 +237,24 @@ def test_bad_input_leaves_no_folder(tmp_path, change, message):
     assert not folder.exists()
 
 
+def test_learners_are_built_once_before_training(digits, monkeypatch):
+    """Whatever asks for their sizes: a check, the training, that of real data."""
+    built = []
+    build = learners.build_model
+
+    def counted(spec):
+        built.append(spec)
+        return build(spec)
+
+    monkeypatch.setattr(learners, "build_model", counted)
+    config = dataclasses.replace(SMALL, learner="shallow", num_learners=3, seed=77)
+    specs = builders.build_learner_specs(config, digits)
+    for _ in range(3):
+        problem = builders.build_problem(config, digits)
+        builders.build_differentiation(config, problem, specs)
+    assert len(built) == len(set(specs)) == 3
+
+
 def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
     cut = {
         name: dataclasses.replace(split, images=split.images[:, :6, :7])
@@ -243,7 +262,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         for split in [getattr(digits, name)]
     }
     monkeypatch.setattr(
-        train.data, "load", lambda *_: dataclasses.replace(digits, **cut)
+        train.loaders, "load", lambda *_: dataclasses.replace(digits, **cut)
     )
     config = dataclasses.replace(SMALL, workdir=str(tmp_path / "run"))
     with pytest.raises(ValueError, match="6x7 pixels .* divisible by 4"):

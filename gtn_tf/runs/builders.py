@@ -13,6 +13,7 @@ from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
 from gtn_tf.networks import learners
+from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers.base import TeacherSpec
 from gtn_tf.teachers.registry import TEACHERS
@@ -87,13 +88,12 @@ def build_differentiation(config: TrainingConfig, problem, specs) -> Differentia
     Raises:
       UserError: the machine has no memory for it.
     """
-    generator = problem.teacher.generator
-    per_step, state_bytes = 0, 0
-    for model in map(learners.build_model, specs):
-        models = [model, generator] if generator else [model]
-        size = costs.activation_bytes(models, config.inner_batch_size)
-        per_step = max(per_step, size)
-        state_bytes = max(state_bytes, 2 * 4 * model.count_params())
+    batch_size, generator = config.inner_batch_size, problem.teacher.generator
+    sizes = [_learner_size(spec, batch_size) for spec in specs]
+    per_step = max(activations for activations, _ in sizes)
+    if generator is not None:
+        per_step += costs.activation_bytes([generator], batch_size)
+    state_bytes = max(2 * 4 * num_params for _, num_params in sizes)
     recompute = {
         "always": True,
         "never": False,
@@ -108,6 +108,13 @@ def build_differentiation(config: TrainingConfig, problem, specs) -> Differentia
         costs.kept_bytes(per_step, state_bytes, config.num_inner_steps, differentiation)
     )
     return differentiation
+
+
+@functools.cache
+def _learner_size(spec: LearnerSpec, batch_size: int) -> tuple[int, int]:
+    """Bytes of activations and number of parameters; a model is built once for it."""
+    model = learners.build_model(spec)
+    return costs.activation_bytes([model], batch_size), model.count_params()
 
 
 def build_outer_step(
