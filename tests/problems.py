@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients
+from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients, objectives
 from gtn_tf.networks import generators, layers, learners, stateless
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers.base import Teacher, TeacherSpec
@@ -65,7 +65,7 @@ INITIAL = {
 class Case(NamedTuple):
     problem: meta_gradients.MetaProblem
     learner: stateless.StatelessModel
-    outer_batches: meta_gradients.OuterBatches
+    outer_batches: objectives.OuterBatches
 
 
 def outer_loss(logits, labels):
@@ -204,12 +204,16 @@ def build_case(**options) -> Case:
         ),
         inner_optimizers.INNER_OPTIMIZERS[spec.optimizer],
         inner_loop.INNER_LOSSES[spec.inner_loss],
-        outer_loss,
-        functools.partial(normalize, dtype=dtype),
+        objectives.Classification(
+            draw=draw,
+            batch_size=OUTER_BATCH_SIZE,
+            normalize=functools.partial(normalize, dtype=dtype),
+            outer_loss=outer_loss,
+        ),
         spec.every,
     )
     shape = [problem.num_intermediate_losses + 1, OUTER_BATCH_SIZE]
-    outer_batches = meta_gradients.OuterBatches(
+    outer_batches = objectives.OuterBatches(
         random_images([*shape, *spec.image_shape], 5), random_labels(shape, 6)
     )
     return Case(problem, build_learner(spec), outer_batches)
@@ -235,12 +239,10 @@ def loss_function(case: Case):
     @tf.function(autograph=False)
     def function(seed, outer_batches):
         state = inner_loop.initial_state(learner, problem.optimizer, seed)
-        trained, total = meta_gradients.train_learner(
+        _, _, total = meta_gradients.train_and_score(
             problem, learner, state, seed, outer_batches, KEPT
         )
-        if problem.scores_every_step:
-            return total
-        return total + problem.score(learner, trained, outer_batches, -1)
+        return total
 
     return function
 

@@ -47,7 +47,7 @@ def evaluator(case):
 def predicted(case, evaluator, index, seed):
     """Classes [N] that the trained learner gives, all images at once."""
     learner, state = evaluator.train(index, seed)
-    x = case.problem.normalize(SPLIT.images)
+    x = case.problem.objective.normalize(SPLIT.images)
     logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
     return np.argmax(logits, axis=-1)
 
@@ -135,9 +135,9 @@ def test_curve_is_of_the_first_steps(evaluator):
 
 def test_loss_is_the_mean_over_images(case, evaluator, monkeypatch):
     learner, state = evaluator.train(0, 2)
-    x = case.problem.normalize(SPLIT.images)
+    x = case.problem.objective.normalize(SPLIT.images)
     logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
-    expected = float(case.problem.outer_loss(logits, SPLIT.labels))
+    expected = float(case.problem.objective.outer_loss(logits, SPLIT.labels))
     monkeypatch.setattr(few_step, "_CHUNK_SIZE", 4)
     assert evaluator.score(SPLIT, 0, seed=2).loss == pytest.approx(expected, rel=1e-5)
 
@@ -174,7 +174,7 @@ def test_a_good_teacher_gives_a_high_accuracy(case, evaluator):
         for step in range(NUM_STEPS)
     ]
     original = pixels.numpy()
-    pixels.assign(tf.gather(case.problem.normalize(prototypes), taught))
+    pixels.assign(tf.gather(case.problem.objective.normalize(prototypes), taught))
     right = evaluator.accuracies(Split(images, labels), 8, seed=0)
     wrong = evaluator.accuracies(Split(images, (labels + 1) % 3), 8, seed=0)
     pixels.assign(original)

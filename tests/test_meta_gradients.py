@@ -297,7 +297,7 @@ def trained(case):
     """The state after T inner steps."""
     problem, learner, outer_batches = case
     state = inner_loop.initial_state(learner, problem.optimizer, SEED)
-    state, _ = meta_gradients.train_learner(
+    state, _, _ = meta_gradients.train_and_score(
         problem, learner, state, SEED, outer_batches, problems.KEPT
     )
     return state

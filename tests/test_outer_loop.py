@@ -10,7 +10,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, meta_gradients, outer_loop
+from gtn_tf.meta import inner_loop, meta_gradients, objectives, outer_loop
 from gtn_tf.meta.outer_loop import OuterOptimizerSpec, OuterStep, Progress, StepResult
 from gtn_tf.networks import layers, learners, stateless
 
@@ -41,16 +41,21 @@ def dense_learners():
         yield
 
 
-def build_step(
-    optimizer=None, clip_norm=0, every=0, outer_loss=problems.outer_loss, **options
-):
+def asked(problem, **changes):
+    """The problem with 7 images in each loss, and other changes of its objective."""
+    changes = {"batch_size": 7} | changes
+    objective = dataclasses.replace(problem.objective, **changes)
+    return dataclasses.replace(problem, objective=objective)
+
+
+def build_step(optimizer=None, clip_norm=0, every=0, objective=None, **options):
     """An outer step on a few pixels that are learned."""
     case = problems.build_case(precision="float32", num_steps=NUM_STEPS, every=every)
-    problem = dataclasses.replace(case.problem, outer_loss=outer_loss)
+    problem = asked(case.problem, **objective or {})
     optimizer = optimizer or keras.optimizers.SGD(1.0)
     optimizer.build(problem.variables)
     return OuterStep(
-        **{"specs": SPECS[:1], "draw": problems.draw, "outer_batch_size": 7} | options,
+        **{"specs": SPECS[:1]} | options,
         problem=problem,
         optimizer=optimizer,
         clip_norm=clip_norm,
@@ -107,7 +112,8 @@ def adam_step(dense_learners):
 
     case = problems.build_case(precision="float32", num_steps=NUM_STEPS)
     optimizer = outer_loop.build_optimizer(ADAM, 100, case.problem.variables)
-    step = OuterStep(case.problem, SPECS[1:], draw, 7, optimizer, 5, problems.KEPT)
+    problem = asked(case.problem, draw=draw)
+    step = OuterStep(problem, SPECS[1:], optimizer, 5, problems.KEPT)
     step.traced = traced
     return step
 
@@ -201,7 +207,9 @@ def test_losses_are_means_and_a_zero_gradient_moves_nothing():
     def constant(logits, labels):
         return 2 + 0 * tf.reduce_sum(logits)
 
-    step = build_step(every=1, outer_loss=constant, draw=draw, outer_batch_size=5)
+    step = build_step(
+        every=1, objective={"outer_loss": constant, "draw": draw, "batch_size": 5}
+    )
     result, moved = movement(step)
     assert tuple(map(float, result)) == (2, 2, 0)
     assert norm_of(moved) == 0
@@ -227,7 +235,9 @@ def test_a_finite_loss_with_a_gradient_that_is_not_changes_nothing():
         loss = problems.outer_loss(logits, labels)
         return loss + tf.sqrt(0 * loss)  # the root's derivative at zero is infinite
 
-    step = build_step(keras.optimizers.Adam(0.1), clip_norm=5, outer_loss=steep)
+    step = build_step(
+        keras.optimizers.Adam(0.1), clip_norm=5, objective={"outer_loss": steep}
+    )
     before = state_of(step)
     result = step(0, seed=0)
     assert math.isfinite(result.meta_loss)
@@ -272,7 +282,7 @@ class Recorded(OuterStep):
         problem = types.SimpleNamespace(variables=[self.variable])
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(problem.variables)
-        super().__init__(problem, SPECS, None, 7, optimizer, 0, None, learners_per_step)
+        super().__init__(problem, SPECS, optimizer, 0, None, learners_per_step)
         self.results, self.calls = results or {}, []
 
     def _compile(self, spec):
@@ -362,7 +372,7 @@ def own_meta_gradient(step, spec, seed):
     """Meta-loss and gradients of one learner, as the outer step's seeds have it."""
     learner = stateless.StatelessModel(build_dense_model(spec))
     seeds = tf.unstack(tf.random.split(seed, 3), num=3)
-    batches = meta_gradients.OuterBatches(*problems.draw(1, 7, seeds[0]))
+    batches = objectives.OuterBatches(*problems.draw(1, 7, seeds[0]))
     state = inner_loop.initial_state(learner, step.problem.optimizer, seeds[1])
     loss, _, gradients = meta_gradients.meta_gradient(
         step.problem, learner, state, seeds[2], batches, problems.KEPT

@@ -147,12 +147,12 @@ class CompiledLearner:
         problem, learner = self._problem, self.learner
 
         def measure(state, images, labels):
-            x = problem.normalize(images)
+            x = problem.objective.normalize(images)
             logits, _ = learner.apply(
                 state.params, state.batch_stats, x, training=False
             )
             right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-            loss = problem.outer_loss(logits, labels)
+            loss = problem.objective.outer_loss(logits, labels)
             count = tf.cast(tf.shape(labels)[0], loss.dtype)
             return tf.reduce_sum(tf.cast(right, loss.dtype)), loss * count
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -49,7 +48,7 @@ class Evaluator:
         build: Callable[..., keras.Model] = learners.build_model,
         fits_rates: bool = False,
     ):
-        self.problem = dataclasses.replace(problem, intermediate_loss_every=0)
+        self.problem = problem
         self._specs = specs
         self._build = build
         self._fits_rates = fits_rates
@@ -105,8 +104,9 @@ class Evaluator:
         """What the index-th fresh learner says of a split after T steps, [N, K]."""
         learner, state = self.train(index, seed)
         model = learner.assign(state.params, state.batch_stats)
+        normalize = self.problem.objective.normalize
         chunks = [
-            tf.nn.softmax(model(self.problem.normalize(images), training=False))
+            tf.nn.softmax(model(normalize(images), training=False))
             for images in np.split(
                 split.images, range(_CHUNK_SIZE, len(split.labels), _CHUNK_SIZE)
             )

@@ -1,6 +1,6 @@
 """The gradient of the meta-loss through a learner's whole training.
 
-    meta_loss = outer_loss(learner(theta_T)) + its values at intermediate steps
+    meta_loss = objective's loss of learner(theta_T) + its values at intermediate steps
     theta_(t+1) = inner_step(theta_t, teacher's batch t, hyperparameters t)
 
 Memory is either of all T inner steps' activations (`recompute=False`), or of the
@@ -23,6 +23,7 @@ import tensorflow as tf
 from gtn_tf.meta import inner_loop
 from gtn_tf.meta.inner_loop import InnerState
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters, InnerOptimizer
+from gtn_tf.meta.objectives import Objective
 from gtn_tf.networks.stateless import StatelessModel
 from gtn_tf.teachers.base import Teacher
 
@@ -40,20 +41,9 @@ class Differentiation:
     segment_length: int = 1
 
 
-class OuterBatches(NamedTuple):
-    """Real training data that the learner is scored on: raw images and label ids.
-
-    `images` is [L + 1, B, H, W, C]: one batch for each of the L intermediate losses,
-    then that of the trained learner; `labels` is [L + 1, B].
-    """
-
-    images: tf.Tensor
-    labels: tf.Tensor
-
-
 class _Carry(NamedTuple):
     state: InnerState
-    loss: tf.Tensor  # sum on the way
+    loss: tf.Tensor  # sum of those so far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +51,8 @@ class MetaProblem:
     """What is learned, and how it is scored.
 
     Attributes:
-      outer_loss: (logits [B, K], label ids [B]) -> scalar.
-      normalize: raw images -> x.
-      intermediate_loss_every: add the outer loss after every so many inner steps;
+      objective: what learners are scored by.
+      intermediate_loss_every: add the objective's loss after every so many inner steps;
         0 for the trained learner's only (the paper's text).
     """
 
@@ -71,8 +60,7 @@ class MetaProblem:
     hyperparameters: InnerHyperparameters
     optimizer: InnerOptimizer
     inner_loss: Callable
-    outer_loss: Callable
-    normalize: Callable
+    objective: Objective
     intermediate_loss_every: int = 0
 
     @property
@@ -82,34 +70,32 @@ class MetaProblem:
         return (self.hyperparameters.num_inner_steps - 1) // every if every else 0
 
     @property
-    def scores_every_step(self) -> bool:
-        """Whether the losses after inner steps include the trained learner's."""
-        return self.intermediate_loss_every == 1 and self.num_intermediate_losses > 0
-
-    @property
     def variables(self) -> list:
         return self.teacher.variables + self.hyperparameters.variables
 
     def score(self, learner, state: InnerState, outer_batches, index) -> tf.Tensor:
-        """The outer loss of a learner on one of the outer batches."""
-        x = self.normalize(outer_batches.images[index])
-        logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
-        return self.outer_loss(logits, outer_batches.labels[index])
+        """The objective's loss of a learner for one of the sampled batches."""
+
+        def apply(x):
+            outputs, _ = learner.apply(
+                state.params, state.batch_stats, x, training=False
+            )
+            return outputs
+
+        batch = tf.nest.map_structure(lambda values: values[index], outer_batches)
+        return self.objective.loss(apply, batch)
 
 
-def train_learner(
+def train_and_score(
     problem: MetaProblem,
     learner: StatelessModel,
     state: InnerState,
     seed: tf.Tensor,
-    outer_batches: OuterBatches,
+    outer_batches,
     differentiation: Differentiation,
-) -> tuple[InnerState, tf.Tensor]:
-    """The learner after T inner steps, and the sum of the losses on the way.
-
-    Where every step is scored, that sum includes the trained learner's loss: a
-    condition in the loop would cost small learners a tenth of their time.
-    """
+) -> tuple[InnerState, tf.Tensor, tf.Tensor]:
+    """The learner after T inner steps, its loss, and the sum of that and those on the
+    way."""
     num_steps = problem.hyperparameters.num_inner_steps
     hyperparameters = problem.hyperparameters.values()
     inputs = (
@@ -118,33 +104,55 @@ def train_learner(
         problem.teacher.plan(seed),
     )
     weights = problem.teacher.weights()
-    every = problem.intermediate_loss_every
 
     def step(outer_batches, weights, carry, step_inputs):
         t, hyperparameters, shown = step_inputs
-        batch = problem.teacher.show(weights, *shown)
         state = inner_loop.inner_step(
             learner,
             problem.optimizer,
             problem.inner_loss,
             carry.state,
-            batch,
+            problem.teacher.show(weights, *shown),
             hyperparameters,
         )
-        loss = carry.loss
-        if problem.scores_every_step:
-            loss += problem.score(learner, state, outer_batches, t)
-        elif problem.num_intermediate_losses:
-            due = ((t + 1) % every == 0) & (t + 1 < num_steps)
-            loss += tf.cond(
-                due,
-                lambda: problem.score(learner, state, outer_batches, t // every),
-                lambda: tf.zeros([], loss.dtype),
-            )
-        return _Carry(state, loss)
+        return _Carry(
+            state, carry.loss + _loss_at(problem, learner, state, outer_batches, t)
+        )
 
     carry = _Carry(state, tf.zeros([], state.params.dtype))
-    length = differentiation.segment_length
+    carry = _unrolled(step, outer_batches, weights, carry, inputs, differentiation)
+    meta_loss = problem.score(learner, carry.state, outer_batches, -1)
+    total = carry.loss
+    if not _scores_every_step(problem):
+        total += meta_loss
+    return carry.state, meta_loss, total
+
+
+def _scores_every_step(problem: MetaProblem) -> bool:
+    """Whether the losses in the loop include the trained learner's: a condition there
+    would cost small learners a tenth of their time."""
+    return problem.intermediate_loss_every == 1 and problem.num_intermediate_losses > 0
+
+
+def _loss_at(problem, learner, state, outer_batches, t):
+    """The loss after inner step t, or zero where none is due."""
+    every = problem.intermediate_loss_every
+    zero = tf.zeros([], state.params.dtype)
+    if _scores_every_step(problem):
+        return problem.score(learner, state, outer_batches, t)
+    if not problem.num_intermediate_losses:
+        return zero
+    due = ((t + 1) % every == 0) & (t + 1 < problem.hyperparameters.num_inner_steps)
+    return tf.cond(
+        due,
+        lambda: problem.score(learner, state, outer_batches, t // every),
+        lambda: zero,
+    )
+
+
+def _unrolled(step, outer_batches, weights, carry, inputs, differentiation):
+    """The carry after all steps, in segments as memory is spent."""
+    num_steps, length = inputs[0].shape[0], differentiation.segment_length
     num_segments, rest = divmod(num_steps, length)
     whole = num_segments * length
 
@@ -161,7 +169,7 @@ def train_learner(
     if rest:
         remaining = tf.nest.map_structure(lambda v: v[whole:][None], inputs)
         carry = run(carry, remaining, 1, rest)
-    return carry.state, carry.loss
+    return carry
 
 
 def _segment(step, outer_batches, weights, carry, inputs, length, differentiation):
@@ -225,7 +233,7 @@ def meta_gradient(
     learner: StatelessModel,
     state: InnerState,
     seed: tf.Tensor,
-    outer_batches: OuterBatches,
+    outer_batches,
     differentiation: Differentiation,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """One meta-gradient, from a fresh learner to the loss of the trained one.
@@ -235,12 +243,9 @@ def meta_gradient(
       the gradient of their sum for each of `problem.variables`.
     """
     with tf.GradientTape() as tape:
-        trained, total = train_learner(
+        _, meta_loss, total = train_and_score(
             problem, learner, state, seed, outer_batches, differentiation
         )
-        meta_loss = problem.score(learner, trained, outer_batches, -1)
-        if not problem.scores_every_step:
-            total += meta_loss
     gradients = tape.gradient(
         total, problem.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, meta_gradients
-from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem, OuterBatches
+from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel
 
@@ -97,8 +97,6 @@ class OuterStep:
     Attributes:
       problem: what is learned and how it is scored.
       specs: the predefined set of learners.
-      draw: (num_batches, batch_size, seed) -> raw images, labels of the meta-loss.
-      outer_batch_size: real images per loss.
       optimizer: from `build_optimizer`, for the variables of `problem`.
       clip_norm: of each learner's meta-gradient over all variables; 0: not clipped.
       differentiation: how memory is spent.
@@ -107,8 +105,6 @@ class OuterStep:
 
     problem: MetaProblem
     specs: list[learners.LearnerSpec]
-    draw: Callable
-    outer_batch_size: int
     optimizer: keras.optimizers.Optimizer
     clip_norm: float
     differentiation: Differentiation
@@ -168,13 +164,12 @@ class OuterStep:
 
         def outer_step(seed):
             seeds = tf.unstack(tf.random.split(seed, 3), num=3)
-            batches = self.draw(count + 1, self.outer_batch_size, seeds[0])
             meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
                 problem,
                 learner,
                 inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
                 seeds[2],
-                OuterBatches(*batches),
+                problem.objective.sample(count + 1, seeds[0]),
                 self.differentiation,
             )
             norm = tf.linalg.global_norm(gradients)

@@ -12,6 +12,7 @@ from gtn_tf.data.dataset import Dataset, normalize
 from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
+from gtn_tf.meta.objectives import Classification, cross_entropy_of_labels
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs.config import TrainingConfig
@@ -37,14 +38,14 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset):
     )
 
 
-def _normalizer(dataset: Dataset):
-    return functools.partial(normalize, mean=dataset.mean, std=dataset.std)
-
-
-def _outer_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy on real data (Appendix A)."""
-    return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+def _objective(config: TrainingConfig, dataset: Dataset) -> Classification:
+    """Cross-entropy on real training images, augmented for CIFAR-10 (Appendix A)."""
+    augment = {"auto": dataset.augment, "always": True, "never": False}
+    return Classification(
+        draw=batches.sampler(dataset.train, augment[config.augment]),
+        batch_size=config.outer_batch_size,
+        normalize=functools.partial(normalize, mean=dataset.mean, std=dataset.std),
+        outer_loss=cross_entropy_of_labels,
     )
 
 
@@ -76,8 +77,7 @@ def build_problem(config: TrainingConfig, dataset: Dataset) -> MetaProblem:
         ),
         optimizer,
         inner_loop.INNER_LOSSES[config.inner_loss],
-        _outer_loss,
-        _normalizer(dataset),
+        _objective(config, dataset),
         config.intermediate_loss_every,
     )
 
@@ -137,12 +137,9 @@ def build_outer_step(
         problem.variables,
         rate_factor,
     )
-    augment = {"auto": dataset.augment, "always": True, "never": False}
     return outer_loop.OuterStep(
         problem,
         specs,
-        batches.sampler(dataset.train, augment[config.augment]),
-        config.outer_batch_size,
         optimizer,
         config.clip_norm,
         build_differentiation(config, problem, specs),
