@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gtn_tf.evaluation import plots
+from gtn_tf.runs import workdirs
 
 ROWS = {  # (variant, seed) -> (outer step, validation accuracy)
     ("full", 0): [(5, 0.5), (10, 0.7)],
@@ -53,7 +54,12 @@ def is_picture(path) -> bool:
 
 
 def test_outer_curves_of_common_length(folder, drawn):
-    plots.outer_curves(folder, ["full", "no norm", "absent"], RECORDS)
+    curves = {"full": [], "no norm": [], "absent": []}
+    for (name, seed), points in ROWS.items():
+        run = folder / name.replace(" ", "_") / f"seed_{seed}"
+        curves[name].append(workdirs.validations(run))
+        np.testing.assert_array_equal(curves[name][-1], points)
+    plots.outer_curves(folder, curves)
     assert list(drawn) == ["full", "no norm"]
     steps, values = drawn["full"]
     assert steps == [5, 10]
@@ -77,9 +83,9 @@ def test_no_runs_make_an_empty_figure(folder, drawn):
 
 def test_box_plot_says_how_many_diverged(tmp_path, monkeypatch):
     figures = []
-    save = plots._save
+    save = plots.save
     monkeypatch.setattr(
-        plots, "_save", lambda f, path: (figures.append(f), save(f, path))
+        plots, "save", lambda f, path: (figures.append(f), save(f, path))
     )
     values = {"with": [0.5, 0.25, 1.0], "without": [2.0]}
     plots.box_plot(tmp_path / "a.png", values, {"with": 0, "without": 3})

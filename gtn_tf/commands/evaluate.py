@@ -115,7 +115,7 @@ def _setting(config: EvaluationConfig) -> Setting:
     if (folder / "real" / "flags.txt").is_file():
         others.append(folder / "real")
     first = workdirs.read_config(folder, config.data_dir)
-    dataset = loaders.load(first.dataset, first.data_dir or None, first.seed)
+    dataset = loaders.load(first.dataset, first.data_dir, first.seed)
     sources = {}
     for path in [folder, *others]:
         own = workdirs.read_config(path, config.data_dir)

@@ -52,9 +52,7 @@ def run(config: ExportConfig) -> None:
     output = Path(config.output).expanduser() if config.output else folder / "export"
     run_config = workdirs.read_config(folder, data_dir=config.data_dir)
     _check_output(output)
-    dataset = loaders.load(
-        run_config.dataset, run_config.data_dir or None, run_config.seed
-    )
+    dataset = loaders.load(run_config.dataset, run_config.data_dir, run_config.seed)
     trained = meta_training.restore(run_config, dataset, folder)
     output.mkdir(parents=True, exist_ok=True)
     if config.ready:

@@ -43,7 +43,7 @@ def check(config: TrainingConfig) -> Dataset:
     Raises:
       UserError: data or learners that cannot be used, memory that does not suffice.
     """
-    dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
+    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
     builders.choose_threads(config, dataset)
     specs = builders.build_learner_specs(config, dataset)
     problem = builders.build_problem(config, dataset)

@@ -39,7 +39,7 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
     Args:
       name: key of DATASETS, or what tfds.builder takes.
       data_dir: folder with original files (see `original_files`) or prepared tfds
-        sets; None: tfds in its own folder.
+        sets; None or empty: tfds in its own folder.
       seed: decides which training images are held back for validation (for digits, and
         sets without a test split, for the test too).
     Raises:
@@ -48,6 +48,7 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
     """
     if seed < 0:
         raise UserError(f"seed {seed}; allowed: 0 and above; pass another seed")
+    data_dir = data_dir or None
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         if not folder.is_dir():

@@ -12,6 +12,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 from gtn_tf.errors import UserError
 from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.runs import files
@@ -105,6 +107,27 @@ def _check_same(flagfile: Path, config: Config) -> None:
 def write_results(folder: Path, results: dict) -> None:
     """Writes results.json."""
     files.replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def validations(folder: Path) -> np.ndarray:
+    """(outer step, validation accuracy) of a run's metrics.csv, [points, 2].
+
+    Raises:
+      UserError: a file that is no metrics.csv.
+    """
+    path = folder / "metrics.csv"
+    try:
+        with path.open(newline="") as file:
+            rows = [
+                (float(row["outer_step"]), float(row["validation_accuracy"]))
+                for row in csv.DictReader(file)
+                if row["validation_accuracy"]
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is no metrics file of bin/train ({error!r}): run it again"
+        ) from None
+    return np.array(rows).reshape(-1, 2)
 
 
 class Metrics:

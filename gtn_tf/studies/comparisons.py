@@ -17,7 +17,7 @@ from tabulate import tabulate
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step, measures, plots
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import builders, files, meta_training
+from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.studies import kinds, records
@@ -66,7 +66,7 @@ def run(
                 config,
                 **changes,
                 seed=seed,
-                workdir=str(folder / name.replace(" ", "_") / f"seed_{seed}"),
+                workdir=str(_folder_of(folder, name, seed)),
             ),
         )
         for seed in range(num_seeds)
@@ -79,6 +79,10 @@ def run(
             found.append(_measured(name, run_config, comparison))
             _report(folder, comparison, found)
     return format_table(comparison, found)
+
+
+def _folder_of(folder: Path, variant: str, seed: int) -> Path:
+    return folder / variant.replace(" ", "_") / f"seed_{seed}"
 
 
 def _measured(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
@@ -148,7 +152,17 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
             for index, value in enumerate(values):
                 writer.writerow([record["variant"], record["seed"], index, *value])
     files.replace_text(folder / "table.md", format_table(comparison, records))
-    plots.outer_curves(folder, comparison.variants, done)
+    plots.outer_curves(
+        folder,
+        {
+            name: [
+                workdirs.validations(_folder_of(folder, name, record["seed"]))
+                for record in done
+                if record["variant"] == name
+            ]
+            for name in comparison.variants
+        },
+    )
     plots.inner_curves(folder, comparison.variants, done)
 
 

@@ -38,7 +38,7 @@ def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
             return record
     name = ", ".join(f"{key} {value}" for key, value in label.items())
     print(f"{name}: {folder}", file=sys.stderr)
-    dataset = loaders.load(config.dataset, config.data_dir or None, config.seed)
+    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
     builders.choose_threads(config, dataset)
     try:
         trained = meta_training.meta_train(config, dataset, folder)

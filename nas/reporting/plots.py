@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from gtn_tf.evaluation.plots import new_axes, save
 from nas.reporting.correlation import Judged
 
 
@@ -24,28 +23,17 @@ def scatter(path: Path, proxy: Judged, reference: Judged) -> bool:
     y = np.array([reference.scores[digest] for digest in common])
     best = np.argsort(-x, kind="stable")
     top, half = best[: max(1, round(len(x) / 10))], best[: (len(x) + 1) // 2]
-    figure, axes = _axes("teacher's score", "accuracy after real training")
+    figure, axes = new_axes("teacher's score", "accuracy after real training")
     axes.plot(x, y, ".", color="0.6", label="all")
     axes.plot(x[half], y[half], ".", color="tab:green", label="better half")
     axes.plot(x[top], y[top], "s", color="tab:blue", label="top 10 %")
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
     return True
 
 
 def learning_curve(path: Path, steps: np.ndarray, accuracies: np.ndarray) -> None:
     """Few-step validation accuracy by outer step."""
-    figure, axes = _axes("outer step", "few-step validation accuracy")
+    figure, axes = new_axes("outer step", "few-step validation accuracy")
     axes.plot(steps, accuracies)
-    _save(figure, path)
-
-
-def _axes(x_label: str, y_label: str):
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from gtn_tf.errors import UserError
+from gtn_tf.runs import workdirs
 from nas.reporting import plots
 
 
@@ -18,7 +16,7 @@ def sections(folders: list[Path], output: Path) -> Iterable[str]:
     """Markdown of each run; figures go to the output folder."""
     for number, folder in enumerate(folders):
         yield f"## Training run {folder.name}\n\n{_results(folder)}"
-        curve = _curve(folder)
+        curve = workdirs.validations(folder)
         if len(curve):
             name = f"run_{number}_accuracy.png"
             plots.learning_curve(output / name, curve[:, 0], curve[:, 1])
@@ -49,20 +47,3 @@ def _results(folder: Path) -> str:
             f"{path} is no results file of bin/train ({error!r}): run it again"
         ) from None
     return "\n".join([*lines, "", f"{steps} outer steps in {seconds:.0f} s."])
-
-
-def _curve(folder: Path) -> np.ndarray:
-    """(outer step, validation accuracy) of metrics.csv, [points, 2]."""
-    path = folder / "metrics.csv"
-    try:
-        with path.open(newline="") as file:
-            rows = [
-                (float(row["outer_step"]), float(row["validation_accuracy"]))
-                for row in csv.DictReader(file)
-                if row["validation_accuracy"]
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is no metrics file of bin/train ({error!r}): run it again"
-        ) from None
-    return np.array(rows).reshape(-1, 2)

@@ -157,7 +157,7 @@ def build_setting(config: SearchConfig) -> Setting:
     steps = teacher.num_inner_steps if teacher else 128
     # The teacher's own splits: it has seen the images that it was trained on.
     split_seed = teacher.description["flags"]["seed"] if teacher else 0
-    dataset = loaders.load(config.dataset, config.data_dir or None, split_seed)
+    dataset = loaders.load(config.dataset, config.data_dir, split_seed)
     if teacher:
         _check_suits(teacher, config, dataset)
     return Setting(
