@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.studies import catalog, comparisons
 from nas.commands import report
 from nas.reporting import correlation
@@ -121,3 +122,50 @@ def test_two_seeds_of_the_reference():
     text = " ".join(LOG.split())
     assert f"seeds of the reference correlate by {agreement:.2f}" in text
     assert f"standard deviation of {noise:.1f} points, beside {between:.1f}" in text
+
+
+def table_with(text, first):
+    """Rows of the table whose header begins with `first`: name -> header -> cell."""
+    lines = iter(text.splitlines())
+    header = next(line for line in lines if line.startswith(f"| {first} |"))
+    names = [cell.strip() for cell in header.split("|")[1:-1]]
+    next(lines)
+    rows = {}
+    for line in lines:
+        if not line.startswith("|"):
+            return rows
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        rows[cells[0]] = dict(zip(names, cells, strict=True))
+    return rows
+
+
+@pytest.mark.parametrize("document", ["README.md", "RESULTS.md"])
+@pytest.mark.parametrize(
+    "folder, column",
+    [
+        ("ready_digits", "digits"),
+        ("ready_mnist", "MNIST"),
+        ("ready_fashion_mnist", "Fashion-MNIST"),
+        ("ready_cifar10", "CIFAR-10"),
+    ],
+)
+def test_what_stock_models_are_taught_is_that_of_the_records(document, folder, column):
+    found = {}
+    with (MEASURED / folder / "evaluation.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["measure"] == "stock_models" and row["source"] == "gtn":
+                found.setdefault(row["condition"], []).append(float(row["accuracy"]))
+    rows = table_with((MEASURED.parent / document).read_text(), "model")
+    assert set(rows) == set(found) == set(STOCK_MODELS)
+    for model, accuracies in found.items():
+        assert rows[model][column].startswith(f"{100 * np.mean(accuracies):.1f} %")
+
+
+def test_the_default_run_is_that_of_the_record():
+    results = json.loads((MEASURED / "default_seed_0" / "results.json").read_text())
+    rows = table_with((MEASURED.parent / "RESULTS.md").read_text(), "kind")
+    for family, own in results["teacher"]["kinds"].items():
+        name = f"{family} (unseen)" if own["unseen"] else family
+        assert rows[name]["seed 0"].startswith(f"{100 * own['mean']:.1f} %")
+        real = results["real"]["kinds"][family]
+        assert rows[name]["real data, seed 0"].startswith(f"{100 * real['mean']:.1f} %")
