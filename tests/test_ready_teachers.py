@@ -1,12 +1,13 @@
 """The teachers that come with the package, on models that they have never seen."""
 
+import functools
 import os
 
 import numpy as np
 import pytest
 
 import gtn_tf
-from gtn_tf.data import loaders
+from gtn_tf.data import loaders, original_files
 from gtn_tf.networks import initial_weights
 from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.teaching import ready_teachers
@@ -17,14 +18,21 @@ BOUNDS = {
     "mnist": {"residual": 0.9, "depthwise separable": 0.85, "vision transformer": 0.5},
 }
 
+# Splits that a folder has, or None.
+FILES = {
+    "mnist": functools.partial(original_files.read_idx_files, "mnist"),
+    "fashion_mnist": functools.partial(original_files.read_idx_files, "fashion_mnist"),
+    "cifar10": original_files.read_cifar10_files,
+}
+
 
 def load(name):
     """The data that a ready teacher is of; skips where its files are not there."""
     if name == "digits":
         return loaders.load(name, None, 0)
     folder = os.environ.get("GTN_DATA_DIR")
-    if not folder:
-        pytest.skip(f"no original files of {name}: set GTN_DATA_DIR")
+    if not folder or not FILES[name](folder):
+        pytest.skip(f"GTN_DATA_DIR has no original files of {name}")
     return loaders.load(name, folder, 0)
 
 
