@@ -123,7 +123,7 @@ def test_grad_norm_of_one_dense_layer(setting, monkeypatch):
 
 def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(setting):
     model = setting.network(SPEC, 1, Style(weight_norm=True))
-    setting.teacher.teach(model, seed=1)
+    setting.teacher.teach(model, seed=1, rate_scale=1.0)
     validation = setting.dataset.validation
     x = setting.normalize(validation.images[:50])
     right = np.argmax(model(x, training=False), axis=1) == validation.labels[:50]

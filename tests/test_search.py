@@ -12,6 +12,7 @@ import types
 
 import pytest
 
+from gtn_tf.commands import train
 from nas.commands import search
 from nas.evaluations import registry
 from nas.evaluations.base import Result
@@ -211,13 +212,13 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained = []
 
-    def train(config):
+    def fake(config):
         trained.append(config)
         folder = tmp_path / config.run_folder
         folder.mkdir(parents=True)
         (folder / "results.json").write_text("{}")
 
-    monkeypatch.setattr(train, "run", train)
+    monkeypatch.setattr(train, "run", fake)
     for _ in range(2):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
             search_config.build_setting(SearchConfig())
