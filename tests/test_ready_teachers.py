@@ -16,6 +16,16 @@ from gtn_tf.teaching import ready_teachers
 BOUNDS = {
     "digits": {"residual": 0.88, "depthwise separable": 0.8, "vision transformer": 0.4},
     "mnist": {"residual": 0.9, "depthwise separable": 0.85, "vision transformer": 0.5},
+    "fashion_mnist": {
+        "residual": 0.7,
+        "depthwise separable": 0.65,
+        "vision transformer": 0.5,
+    },
+    "cifar10": {
+        "residual": 0.34,
+        "depthwise separable": 0.32,
+        "vision transformer": 0.3,
+    },
 }
 
 # Splits that a folder has, or None.
