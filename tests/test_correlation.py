@@ -5,21 +5,21 @@ import pytest
 from scipy import stats
 
 from nas.reporting import correlation
-from nas.reporting.correlation import Judged
+from nas.reporting.correlation import Scores
 from nas.search.journal import Entry
 from nas.spaces import nao
 
 
-def judged(scores, seconds=1.0):
+def scores_of(scores, seconds=1.0):
     scores = {str(i): float(s) for i, s in enumerate(scores)}
-    return Judged(scores, dict.fromkeys(scores, seconds), 0)
+    return Scores(scores, dict.fromkeys(scores, seconds), 0)
 
 
 def test_agreement_is_scipys_over_all_and_the_better_half():
     generator = np.random.default_rng(0)
     a = generator.normal(size=41)
     b = a + generator.normal(size=41)
-    found = correlation.agreement(judged(a), judged(b))
+    found = correlation.agreement(scores_of(a), scores_of(b))
     best = np.argsort(-a)[:21]
     assert found.num_architectures == 41
     assert found.spearman[0] == pytest.approx(stats.spearmanr(a, b).statistic)
@@ -33,48 +33,50 @@ def test_agreement_is_scipys_over_all_and_the_better_half():
 
 
 def test_only_common_architectures_count():
-    proxy = judged(range(10))
-    reference = Judged({str(i): i for i in range(5, 30)}, {}, 0)
+    proxy = scores_of(range(10))
+    reference = Scores({str(i): i for i in range(5, 30)}, {}, 0)
     assert correlation.agreement(proxy, reference).num_architectures == 5
-    assert correlation.agreement(judged(range(3)), reference) is None
+    assert correlation.agreement(scores_of(range(3)), reference) is None
 
 
 def test_precision_of_the_top_tenth():
     reference = np.arange(20.0)
     proxy = reference.copy()
-    assert correlation.agreement(judged(proxy), judged(reference)).precision == 1
+    assert correlation.agreement(scores_of(proxy), scores_of(reference)).precision == 1
     proxy[19] = -1  # of the top two, one is left
-    assert correlation.agreement(judged(proxy), judged(reference)).precision == 0.5
+    assert (
+        correlation.agreement(scores_of(proxy), scores_of(reference)).precision == 0.5
+    )
 
 
 def test_a_proxy_that_cannot_tell_is_not_a_number():
-    found = correlation.agreement(judged(np.zeros(8)), judged(range(8)))
+    found = correlation.agreement(scores_of(np.zeros(8)), scores_of(range(8)))
     assert np.isnan(found.spearman[0])
 
 
 def test_seeds_of_an_architecture_are_averaged():
     texts = [str(nao.sample(2, seed)) for seed in range(2)]
     entries = [
-        Entry(texts[0], 0.2, 3.0, False, 10, 0),
-        Entry(texts[0], 0.6, 5.0, False, 10, 1),
-        Entry(texts[1], 0.9, 4.0, True, 10, 0),
+        Entry(texts[0], 0.2, 3.0, False, 10, 0, "a"),
+        Entry(texts[0], 0.6, 5.0, False, 10, 1, "a"),
+        Entry(texts[1], 0.9, 4.0, True, 10, 0, "b"),
     ]
-    found = correlation.judged(entries)
-    assert sorted(found.scores.values()) == pytest.approx([0.4, 0.9])
-    assert sorted(found.seconds.values()) == pytest.approx([4.0, 8.0])
+    found = correlation.scores_of(entries)
+    assert found.scores == pytest.approx({"a": 0.4, "b": 0.9})
+    assert found.seconds == {"a": 8.0, "b": 4.0}
     assert found.num_diverged == 1
 
 
 def test_rank_averages():
     both = correlation.rank_average(
-        judged([1, 2, 3], seconds=2.0), judged([10, 30, 20], seconds=0.5)
+        scores_of([1, 2, 3], seconds=2.0), scores_of([10, 30, 20], seconds=0.5)
     )
     assert both.scores == {"0": 1.0, "1": 2.5, "2": 2.5}
     assert both.seconds == dict.fromkeys("012", 2.5)
 
 
 def test_seconds_are_those_of_the_common_architectures():
-    proxy = judged(range(8))
+    proxy = scores_of(range(8))
     proxy.seconds.update({"0": 3.0, "7": 100.0})
-    found = correlation.agreement(proxy, judged(range(4)))
+    found = correlation.agreement(proxy, scores_of(range(4)))
     assert found.seconds == pytest.approx(1.5)

@@ -1,6 +1,7 @@
 """Every evaluation of an architecture, on digits and one small network each."""
 
 import dataclasses
+import functools
 import gc
 import math
 
@@ -14,29 +15,40 @@ import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Split
-from nas.evaluations import base, real_training, registry, zero_cost
-from nas.evaluations.base import Procedure, Setting
+from gtn_tf.networks.initial_weights import initialize
+from nas.evaluations import base, few_steps, real_training, zero_cost
+from nas.evaluations.base import Context, Procedure
 from nas.evaluations.registry import EVALUATIONS
 from nas.spaces import nao
-from nas.spaces.operations import PLAIN, Style
+from nas.spaces.base import Size
+from nas.spaces.nao_space import NaoSpace
+from nas.spaces.operations import Style
 
-SPEC = nao.decode("0 7 1 10 0 7 1 5")  # one node in each cell
-POOLS = nao.decode("0 10 1 13 0 13 1 10")
+SIZE = Size(num_cells=1, num_filters=2, image_shape=(8, 8, 1), num_classes=10)
+
+
+def builder(text, **changes):
+    """What builds the network of NAO's integers."""
+    size = dataclasses.replace(SIZE, **changes)
+    return functools.partial(NaoSpace().build, nao.decode(text), size)
+
+
+CELL = "0 7 1 10 0 7 1 5"  # one node in each cell
+BUILD = builder(CELL)
+POOLS = builder("0 10 1 13 0 13 1 10")
 ZERO_COST = ("params", "flops", "naswot", "synflow", "grad_norm")
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("teacher")
     config = dataclasses.replace(
         problems.SMALL_RUN, workdir=str(folder), compare_with_real=False
     )
     train.run(config)
-    return Setting(
+    return Context(
         dataset=loaders.load("digits", None, 0),
         teacher=gtn_tf.load_teacher(folder),
-        num_cells=1,
-        num_filters=2,
         procedure=Procedure(num_epochs=0.5, batch_size=64, learning_rate=0.1),
         num_steps=3,
         early_epochs=0.25,
@@ -45,30 +57,33 @@ def setting(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
-def test_one_signature(setting, name):
-    result = EVALUATIONS[name](setting, SPEC, 1)
+def test_one_signature(context, name):
+    result = EVALUATIONS[name](context, BUILD, 1)
     assert math.isfinite(result.score) and not result.diverged
     assert result.seconds > 0
     if name in ("teacher", "search"):  # what is trained comes from the seed too
-        assert EVALUATIONS[name](setting, SPEC, 1).score == result.score
+        assert EVALUATIONS[name](context, BUILD, 1).score == result.score
     if name not in ("synflow", "teacher", "real_steps", "sum_of_losses"):
-        model = setting.network(SPEC, 1)
+        model = BUILD()
         num_params = sum(math.prod(v.shape) for v in model.trainable_variables)
         assert result.num_params == num_params
     if name in ("naswot", "synflow", "grad_norm"):
-        assert EVALUATIONS[name](setting, SPEC, 2).score != result.score
+        assert EVALUATIONS[name](context, BUILD, 2).score != result.score
 
 
-def test_weights_come_from_the_seed(setting):
-    first, again, other = (setting.network(SPEC, seed) for seed in (4, 4, 5))
+def test_weights_come_from_the_seed():
+    made = []
+    for seed in (4, 4, 5):
+        base.timed_result(BUILD, seed, lambda model: made.append(model) or 0)
+    first, again, other = made
     for a, b, c in zip(first.weights, again.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
         if a.name == "kernel":
             assert not np.array_equal(a, c)
 
 
-def test_flops_are_counted(setting):
-    model = setting.network(SPEC, 0)
+def test_flops_are_counted(context):
+    model = BUILD()
     by_hand = sum(
         2
         * math.prod(layer.kernel.shape)
@@ -78,36 +93,33 @@ def test_flops_are_counted(setting):
         if isinstance(layer, keras.layers.Conv2D)
     )
     by_hand += 2 * math.prod(model.layers[-1].kernel.shape)
-    assert zero_cost.flops(setting, SPEC, 0).score == by_hand
+    assert zero_cost.flops(context, BUILD, 0).score == by_hand
 
 
-def test_naswot_of_patterns_that_are_known(setting, monkeypatch):
+def test_naswot_of_patterns_that_are_known(context, monkeypatch):
     """Two ReLUs; of four images two switch on the same one, one the other, one both."""
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.ReLU()(inputs))
     x = tf.constant([[1.0, -1.0], [2.0, -3.0], [-1.0, 1.0], [1.0, 1.0]])
-    monkeypatch.setattr(type(setting), "network", lambda *_: model)
     monkeypatch.setattr(zero_cost, "_batch", lambda *_: (x, None))
-    alike = zero_cost.naswot(setting, SPEC, 0)
+    alike = zero_cost.naswot(context, lambda: model, 0)
     assert alike.diverged and alike.score == -1e9  # two rows are equal
     monkeypatch.setattr(zero_cost, "_batch", lambda *_: (x[2:], None))
     expected = math.log(np.linalg.det([[2, 1], [1, 2]]))
-    assert zero_cost.naswot(setting, SPEC, 0).score == pytest.approx(expected)
+    assert zero_cost.naswot(context, lambda: model, 0).score == pytest.approx(expected)
 
 
-def test_synflow_of_one_dense_layer(setting, monkeypatch):
+def test_synflow_of_one_dense_layer(context):
     """R = sum_i |w_i| for ones: w dR/dw = |w|."""
     inputs = keras.Input((8, 8, 1), dtype="float64")
     features = keras.layers.Flatten(dtype="float64")(inputs)
     model = keras.Model(inputs, keras.layers.Dense(1, dtype="float64")(features))
-    kernel = np.random.default_rng(0).normal(size=(64, 1))
-    model.set_weights([kernel, np.zeros(1)])
-    monkeypatch.setattr(type(setting), "network", lambda *_: model)
-    expected = math.log(np.abs(kernel).sum())
-    assert zero_cost.synflow(setting, SPEC, 0).score == pytest.approx(expected)
+    found = zero_cost.synflow(context, lambda style: model, 0)
+    kernel = initialize(model, 0).get_weights()[0]
+    assert found.score == pytest.approx(math.log(np.abs(kernel).sum()))
 
 
-def test_grad_norm_of_one_dense_layer(setting, monkeypatch):
+def test_grad_norm_of_one_dense_layer(context, monkeypatch):
     """Cross-entropy of zero logits for ones: dL/dw = mean(1/2 - y); the bias, whose
     gradient is the same, does not count."""
     inputs = keras.Input((1,))
@@ -115,73 +127,73 @@ def test_grad_norm_of_one_dense_layer(setting, monkeypatch):
         inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs)
     )
     batch = (tf.ones([4, 1]), tf.one_hot([0, 0, 0, 1], 2))
-    monkeypatch.setattr(type(setting), "network", lambda *_: model)
     monkeypatch.setattr(zero_cost, "_batch", lambda *_: batch)
     expected = math.hypot(0.25, 0.25)
-    assert zero_cost.grad_norm(setting, SPEC, 0).score == pytest.approx(expected)
+    assert zero_cost.grad_norm(context, lambda: model, 0).score == pytest.approx(
+        expected
+    )
 
 
-def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(setting):
-    model = setting.network(SPEC, 1, Style(weight_norm=True))
-    setting.teacher.teach(model, seed=1, rate_scale=1.0)
-    validation = setting.dataset.validation
-    x = setting.normalize(validation.images[:50])
+def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(context):
+    model = initialize(BUILD(style=Style(weight_norm=True)), 1)
+    context.teacher.teach(model, seed=1, rate_scale=1.0)
+    validation = context.dataset.validation
+    x = context.normalize(validation.images[:50])
     right = np.argmax(model(x, training=False), axis=1) == validation.labels[:50]
-    assert registry.teacher(setting, SPEC, 1).score == pytest.approx(right.mean())
+    assert few_steps.teacher(context, BUILD, 1).score == pytest.approx(right.mean())
 
 
-def test_real_training_learns(setting):
-    longer = dataclasses.replace(setting.procedure, num_epochs=6)
-    trained = dataclasses.replace(setting, procedure=longer, num_filters=8)
-    model = trained.network(SPEC, 0)
-    losses = real_training.train(trained, model, longer, 120, 0)
+def test_real_training_learns(context):
+    longer = dataclasses.replace(context.procedure, num_epochs=6)
+    model = initialize(builder(CELL, num_filters=8)(), 0)
+    losses = real_training.train(context, model, longer, 120, 0)
     assert 1 < losses.total < 120 * 1.5  # a sum, below guessing
-    assert base.accuracy(trained, model, setting.dataset.validation) > 0.6
+    assert base.accuracy(context, model, context.dataset.validation) > 0.6
 
 
-def test_weight_decay_is_in_the_gradient(setting):
-    model = setting.network(SPEC, 0)
+def test_weight_decay_is_in_the_gradient(context):
+    model = initialize(BUILD(), 0)
     before = [v.numpy() for v in model.trainable_variables]
-    procedure = Procedure(1, 64, learning_rate=1e-3, weight_decay=1e3, clip_norm=1e9)
-    real_training.train(setting, model, procedure, 1, 0)
+    procedure = Procedure(
+        num_epochs=1, batch_size=64, learning_rate=1e-3, weight_decay=1e3, clip_norm=1e9
+    )
+    real_training.train(context, model, procedure, 1, 0)
     for variable, old in zip(model.trainable_variables, before, strict=True):
         # lr * decay = 1: one step takes all of it, and moves a little by the loss.
         assert np.abs(variable.numpy()).max() < 0.05 + 0.05 * np.abs(old).max()
 
 
-def test_a_diverged_network_is_one_bad_score(setting):
-    wild = dataclasses.replace(setting.procedure, learning_rate=1e30, clip_norm=1e30)
-    few = dataclasses.replace(setting, procedure=wild)
-    result = real_training.search_evaluation(few, SPEC, 0)
+def test_a_diverged_network_is_one_bad_score(context):
+    wild = dataclasses.replace(context.procedure, learning_rate=1e30, clip_norm=1e30)
+    few = dataclasses.replace(context, procedure=wild)
+    result = real_training.search_evaluation(few, BUILD, 0)
     assert result.diverged and result.score == 0
-    assert registry.sum_of_losses(few, SPEC, 0).score == -1e9
-    assert registry.real_steps(few, SPEC, 0).diverged
-    registry._few_real_steps.cache_clear()
+    assert few_steps.sum_of_losses(few, BUILD, 0).score == -1e9
+    assert few_steps.real_steps(few, BUILD, 0).diverged
 
 
 @pytest.mark.parametrize("name", ["teacher", "real_steps", "search"])
-def test_no_traced_step_outlives_its_architecture(setting, name):
+def test_no_traced_step_outlives_its_architecture(context, name):
     def graphs():
         gc.collect()
         return {id(o) for o in gc.get_objects() if type(o).__name__ == "FuncGraph"}
 
     before = graphs()
-    EVALUATIONS[name](setting, SPEC, 3)
-    registry._few_real_steps.cache_clear()
+    EVALUATIONS[name](context, BUILD, 3)
     assert not graphs() - before
 
 
-def test_no_thread_holds_back_the_end_of_the_data(setting):
-    assert real_training.batches(setting, 8, 0, 0).options().autotune.enabled is False
+def test_no_thread_holds_back_the_end_of_the_data(context):
+    assert real_training.batches(context, 8, 0, 0).options().autotune.enabled is False
 
 
-def test_batches_are_augmented_anew_and_cut(setting):
-    dataset = dataclasses.replace(setting.dataset, augment=True)
+def test_batches_are_augmented_anew_and_cut(context):
+    dataset = dataclasses.replace(context.dataset, augment=True)
     train = dataset.train
     dataset = dataclasses.replace(
         dataset, train=Split(train.images[:8], train.labels[:8])
     )
-    augmented = dataclasses.replace(setting, dataset=dataset)
+    augmented = dataclasses.replace(context, dataset=dataset)
     shown = [batch for batch, _ in real_training.batches(augmented, 8, 4, 0).take(3)]
     assert all(batch.shape == (8, 8, 8, 1) for batch in shown)
     assert not np.array_equal(shown[0], shown[1])
@@ -192,20 +204,20 @@ def test_batches_are_augmented_anew_and_cut(setting):
     assert (cut.sum(axis=(1, 2, 3)) >= 4).all()
 
 
-def test_every_image_once_in_an_epoch(setting):
-    labels = setting.dataset.train.labels
-    shown = real_training.batches(setting, 64, 0, 0).take(len(labels) // 64 + 1)
+def test_every_image_once_in_an_epoch(context):
+    labels = context.dataset.train.labels
+    shown = real_training.batches(context, 64, 0, 0).take(len(labels) // 64 + 1)
     seen = np.concatenate([np.argmax(targets, axis=1) for _, targets in shown])
     np.testing.assert_array_equal(np.bincount(seen[: len(labels)]), np.bincount(labels))
 
 
-def test_no_teacher(setting):
-    without = dataclasses.replace(setting, teacher=None)
+def test_no_teacher(context):
+    without = dataclasses.replace(context, teacher=None)
     with pytest.raises(ValueError, match="needs a teacher: give --teacher=FOLDER"):
-        registry.teacher(without, SPEC, 0)
+        few_steps.teacher(without, BUILD, 0)
 
 
-def test_architectures_without_relus(setting):
-    result = zero_cost.naswot(setting, POOLS, 0)
+def test_architectures_without_relus(context):
+    result = zero_cost.naswot(context, POOLS, 0)
     assert math.isfinite(result.score)
-    assert base.accuracy(setting, setting.network(POOLS, 0, PLAIN), setting.few_images)
+    assert base.accuracy(context, initialize(POOLS(), 0), context.scoring_split)

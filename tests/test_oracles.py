@@ -9,16 +9,21 @@ from nas.search import oracles
 from nas.search.journal import Entry, Journal
 from nas.search.oracles import ORACLES
 from nas.spaces import nao
-from nas.spaces.nao_values import from_values, to_values
+from nas.spaces.nao_space import NaoSpace
 
 
 def build(folder, kind="random", **changes):
-    options = {"num_nodes": 2, "max_trials": 8, "seed": 3} | changes
-    made = ORACLES.get(kind, oracles.ListOracle)(
-        Journal(folder / "journal.jsonl"), **options
-    )
+    options = {"max_trials": 8, "seed": 3} | changes
+    space = NaoSpace(options.pop("num_nodes", 2))
+    journal = Journal(folder / "journal.jsonl", space)
+    made = ORACLES.get(kind, oracles.ListOracle)(journal, **options)
     made._set_project_dir(str(folder), "tuner")
     return made
+
+
+def journaled(folder):
+    """What the journal holds."""
+    return Journal(folder / "journal.jsonl", NaoSpace()).entries
 
 
 def score(spec):
@@ -27,7 +32,7 @@ def score(spec):
 
 
 def end(made, trial, **changes):
-    spec = from_values(trial.hyperparameters.values)
+    spec = made.space.from_values(trial.hyperparameters.values)
     result = Result(float(score(spec)), 0.5, False, 9)._replace(**changes)
     trial.hyperparameters.values[oracles.RESULT] = result.as_json()
     trial.status = "COMPLETED"
@@ -51,9 +56,9 @@ def test_every_architecture_once(tmp_path, kind, monkeypatch):
     # A space of few: one node; the search ends when all are there.
     monkeypatch.setattr(oracles, "_NUM_ATTEMPTS", 30)
     specs = search(build(tmp_path, kind, num_nodes=1, max_trials=30))
-    assert len({spec.digest for spec in specs}) == len(specs) == 30
-    entries = Journal(tmp_path / "journal.jsonl").entries
-    assert [entry.spec for entry in entries] == specs
+    assert len({spec.canonical() for spec in specs}) == len(specs) == 30
+    entries = journaled(tmp_path)
+    assert [entry.architecture for entry in entries] == list(map(str, specs))
 
 
 @pytest.mark.parametrize("kind", ORACLES)
@@ -80,8 +85,8 @@ def test_evolution_mutates_one_place_of_a_good_parent(tmp_path, monkeypatch):
     for index in range(6, 12):
         population = specs[index - 6 : index]
         best = max(map(score, population))
-        values = to_values(specs[index])
-        parents = [to_values(p) for p in population if score(p) == best]
+        values = NaoSpace().to_values(specs[index])
+        parents = [NaoSpace().to_values(p) for p in population if score(p) == best]
         changed = [sum(values[k] != p[k] for k in values) for p in parents]
         assert min(changed) == 1
 
@@ -102,11 +107,20 @@ def test_given_architectures_in_their_order(tmp_path):
     assert specs == [given[0], given[1], given[3]]
 
 
+def test_an_architecture_is_done_whose_equal_is_in_the_journal(tmp_path):
+    first = nao.decode("0 7 1 15 2 8 1 7 0 7 1 15 2 8 1 7")
+    equal = nao.decode("1 15 0 7 1 7 2 8 0 7 1 15 2 8 1 7")
+    search(build(tmp_path, "list", architectures=[first]))
+    other = nao.sample(2, 9)
+    again = build(tmp_path, "list", architectures=[equal, other])
+    assert search(again) == [other]
+
+
 def test_another_evaluation_seed_begins_anew(tmp_path):
     first = search(build(tmp_path))
     second = search(build(tmp_path, evaluation_seed=1))
     assert first == second
-    seeds = [entry.seed for entry in Journal(tmp_path / "journal.jsonl").entries]
+    seeds = [entry.seed for entry in journaled(tmp_path)]
     assert seeds == [0] * 8 + [1] * 8
 
 
@@ -136,7 +150,7 @@ def test_a_silent_workers_trial_goes_to_another(tmp_path, monkeypatch):
     end(made, lost)
     assert made.create_trial("alive").status == "STOPPED"
     assert not made.ongoing_trials and not made.tuner_ids
-    assert len(Journal(tmp_path / "journal.jsonl").entries) == 2
+    assert len(journaled(tmp_path)) == 2
 
 
 def test_a_late_result_is_dropped(tmp_path):
@@ -149,12 +163,12 @@ def test_a_late_result_is_dropped(tmp_path):
     waited_for = made.create_trial("b")
     foreign = type(waited_for)(stranger.hyperparameters, waited_for.trial_id)
     end(made, foreign)
-    assert len(Journal(tmp_path / "journal.jsonl").entries) == 1
+    assert len(journaled(tmp_path)) == 1
 
 
 def test_results_keep_all_their_digits(tmp_path):
     made = build(tmp_path)
     end(made, made.create_trial("a"), score=0.1 + 0.2, diverged=True)
-    (entry,) = Journal(tmp_path / "journal.jsonl").entries
+    (entry,) = journaled(tmp_path)
     assert entry.score == 0.1 + 0.2 and entry.diverged
     assert isinstance(entry, Entry)

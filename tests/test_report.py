@@ -11,6 +11,7 @@ from gtn_tf.data import loaders
 from gtn_tf.runs import meta_training, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
+from nas.evaluations.base import Result
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 from nas.spaces import nao
@@ -21,11 +22,11 @@ SPECS = [nao.sample(2, 0, index) for index in range(30)]
 def write_search(folder, evaluation, scores, **changes):
     config = SearchConfig(workdir=str(folder), evaluation=evaluation, **changes)
     workdirs.open_workdir(folder, config)
-    journal = Journal(folder / "journal.jsonl")
+    space = config.search_space()
+    journal = Journal(folder / "journal.jsonl", space)
     for spec, score in zip(SPECS, scores, strict=False):
-        journal.append(
-            Entry(str(spec), float(score), 2.0, False, 1234, config.evaluation_seed)
-        )
+        result = Result(float(score), 2.0, False, 1234)
+        journal.append(Entry.of(space, spec, result, config.evaluation_seed))
     return str(folder)
 
 

@@ -15,6 +15,7 @@ from gtn_tf.studies import catalog, comparisons
 from nas.commands import report
 from nas.reporting import correlation
 from nas.search.journal import Journal
+from nas.spaces.nao_space import NaoSpace
 
 MEASURED = Path(__file__).parent.parent / "results"
 LOG = (MEASURED.parent / "docs" / "experiment_log.md").read_text()
@@ -111,7 +112,7 @@ def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypat
 def test_two_seeds_of_the_reference():
     def scores(name):
         path = MEASURED / "cifar10_search" / name / "journal.jsonl"
-        return {e.architecture: e.score for e in Journal(path).entries}
+        return {e.architecture: e.score for e in Journal(path, NaoSpace()).entries}
 
     first, second = scores("search"), scores("search_seed_1")
     assert set(first) == set(second)

@@ -20,9 +20,15 @@ from nas.search import config as search_config
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal
 from nas.spaces import nao
+from nas.spaces.nao_space import NaoSpace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = {"num_nodes": 1, "num_filters": 2, "evaluation": "params", "max_trials": 5}
+
+
+CONTEXT = types.SimpleNamespace(
+    teacher=None, dataset=types.SimpleNamespace(image_shape=(8, 8, 1), num_classes=10)
+)
 
 
 @pytest.fixture
@@ -30,12 +36,13 @@ def judged(monkeypatch):
     """What a made-up evaluation was asked for."""
     asked = []
 
-    def evaluate(setting, spec, seed):
-        asked.append((str(spec), seed))
-        return Result(float(len(set(str(spec)))), 0.1, False, 7)
+    def evaluate(context, build, seed):
+        text = str(build.args[0])  # the architecture that would be built
+        asked.append((text, seed))
+        return Result(float(len(set(text))), 0.1, False, 7)
 
     monkeypatch.setitem(registry.EVALUATIONS, "params", evaluate)
-    monkeypatch.setattr(search, "build_setting", lambda config: None)
+    monkeypatch.setattr(search, "build_context", lambda config: CONTEXT)
     return asked
 
 
@@ -57,14 +64,14 @@ def bin_search(folder, *arguments, **changes):
 def without_seconds(folder):
     return [
         entry._replace(seconds=0.0)
-        for entry in Journal(folder / "journal.jsonl").entries
+        for entry in Journal(folder / "journal.jsonl", NaoSpace()).entries
     ]
 
 
 def test_a_search_and_its_table(tmp_path, judged, capsys):
     entries = run(tmp_path / "a", evaluation_seed=4)
     specs = [nao.sample(1, 0, index) for index in range(20)]
-    distinct = list({spec.digest: str(spec) for spec in reversed(specs)}.values())
+    distinct = list({spec.canonical(): str(spec) for spec in reversed(specs)}.values())
     assert [text for text, _ in judged] == [
         str(spec) for spec in specs if str(spec) in distinct
     ][:5]
@@ -90,16 +97,25 @@ def test_another_configuration_is_refused(tmp_path, judged):
         run(tmp_path, num_filters=3)
 
 
+def test_a_search_from_before_there_were_spaces_goes_on(tmp_path, judged):
+    first = run(tmp_path)
+    flagfile = tmp_path / "flags.txt"
+    lines = flagfile.read_text().splitlines(keepends=True)
+    flagfile.write_text("".join(x for x in lines if not x.startswith("--space=")))
+    assert run(tmp_path, max_trials=6)[:5] == first
+    assert len(judged) == 6
+
+
 def test_given_architectures(tmp_path, judged):
     path = tmp_path / "list.txt"
     specs = [nao.sample(2, 1, index) for index in range(2)]
     path.write_text(f"{specs[0]}\n\n{nao.to_json(specs[1])}\n")
     entries = run(tmp_path / "a", architectures=str(path), num_nodes=2)
-    assert [entry.spec for entry in entries] == specs
+    assert [entry.architecture for entry in entries] == list(map(str, specs))
 
 
 def test_a_bug_stops_the_search_with_its_own_error(tmp_path, judged, monkeypatch):
-    def evaluate(setting, spec, seed):
+    def evaluate(context, build, seed):
         raise KeyError("a bug")
 
     monkeypatch.setitem(registry.EVALUATIONS, "params", evaluate)
@@ -221,15 +237,15 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "run", fake)
     for _ in range(2):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
-            search_config.build_setting(SearchConfig())
+            search_config.build_context(SearchConfig())
     assert trained == [search_config.DIGITS_TEACHER]
 
 
 def test_early_stopping_is_a_tenth_unless_given():
     few = SearchConfig(evaluation="early_stopped", num_epochs=1)
-    assert search_config.build_setting(few).early_epochs == 0.1
+    assert search_config.build_context(few).early_epochs == 0.1
     given = dataclasses.replace(few, early_epochs=0.5)
-    assert search_config.build_setting(given).early_epochs == 0.5
+    assert search_config.build_context(given).early_epochs == 0.5
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):
@@ -245,14 +261,14 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
 
 def test_one_teacher_for_a_search(tmp_path, judged, monkeypatch):
     teacher = types.SimpleNamespace(description={"num_outer_steps": 3})
-    setting = types.SimpleNamespace(teacher=teacher)
-    monkeypatch.setattr(search, "build_setting", lambda config: setting)
+    context = types.SimpleNamespace(teacher=teacher, dataset=CONTEXT.dataset)
+    monkeypatch.setattr(search, "build_context", lambda config: context)
     run(tmp_path, max_trials=2)
     entries = run(tmp_path, max_trials=3)
     teacher.description = {"num_outer_steps": 4}
     with pytest.raises(ValueError, match="scores by another teacher.*--workdir"):
         run(tmp_path, max_trials=4)
-    assert Journal(tmp_path / "journal.jsonl").entries == entries
+    assert Journal(tmp_path / "journal.jsonl", NaoSpace()).entries == entries
     with pytest.raises(ValueError, match="--teacher= there, elsewhere now"):
         run(tmp_path, teacher="elsewhere")
 

@@ -9,6 +9,7 @@ import pytest
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.fields import Config, field
 
 CONFIG = TrainingConfig(num_inner_steps=12, seed=5)
 
@@ -193,3 +194,24 @@ def test_continued_metrics_have_no_gap_and_no_repeat(tmp_path, num_done):
     seconds = [float(row[1]) for row in after]
     assert seconds == [n if n <= num_done else 10 * n for n in range(1, 8)]
     assert after[:num_done] == before[:num_done]
+
+
+@dataclasses.dataclass(frozen=True)
+class Old(Config):
+    workdir: "str" = field("", "folder", may_change=True)
+    size: "int" = field(3, "a number")
+
+
+@dataclasses.dataclass(frozen=True)
+class New(Old):
+    kind: "str" = field("plain", "what is new", before="plain")
+
+
+def test_a_run_from_before_a_field_was_there_goes_on(tmp_path):
+    workdirs.open_workdir(tmp_path, Old())
+    assert New().digest == Old().digest != New(kind="other").digest
+    assert workdirs.read(New, tmp_path).kind == "plain"
+    with pytest.raises(ValueError, match="--kind=plain there, other now"):
+        workdirs.open_workdir(tmp_path, New(kind="other"))
+    workdirs.open_workdir(tmp_path, New())
+    assert "--kind=plain" in (tmp_path / "flags.txt").read_text()

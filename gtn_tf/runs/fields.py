@@ -18,10 +18,14 @@ def field(
     low: float | None = None,
     high: float | None = None,
     may_change: bool = False,
+    before: Any = None,
 ) -> Any:
     """A dataclass field with its flag's help, range (both ends included) or choices.
 
-    `may_change`: a run can be continued with another value of this field.
+    Args:
+      may_change: a run can be continued with another value of this field.
+      before: the value of runs recorded when there was no such field; they can be
+        continued.
     """
     metadata = {
         "help": help_text,
@@ -29,6 +33,7 @@ def field(
         "low": low,
         "high": high,
         "may_change": may_change,
+        "before": before,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -74,14 +79,23 @@ class Config:
 
     @property
     def digest(self) -> str:
-        """8 hexadecimal digits that stand for the fixed fields."""
-        fixed = repr(sorted(self.fixed().items()))
+        """8 hexadecimal digits that stand for the fixed fields.
+
+        Of a run as it could be before a field was there, they are as they were.
+        """
+        fixed = repr(sorted(self.fixed().items() - self._before().items()))
         return hashlib.sha256(fixed.encode()).hexdigest()[:8]
 
     def as_flagfile(self) -> str:
         """Lines of --name=value with which the same can be done again."""
         values = dataclasses.asdict(self)
         return "".join(f"--{name}={value}\n" for name, value in values.items())
+
+    @classmethod
+    def _before(cls) -> dict[str, Any]:
+        """Values of runs that were recorded when their fields were not there."""
+        found = {f.name: f.metadata["before"] for f in dataclasses.fields(cls)}
+        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def values_of(cls, text: str) -> dict[str, Any]:
@@ -97,7 +111,7 @@ class Config:
             "float": float,
             "bool": {"True": True, "False": False}.__getitem__,
         }
-        values = {}
+        values = cls._before()
         for line in text.splitlines():
             name, _, value = line.removeprefix("--").partition("=")
             try:

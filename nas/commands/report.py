@@ -27,7 +27,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import fields, workdirs
 from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import correlation, plots, training_runs
-from nas.reporting.correlation import Judged
+from nas.reporting.correlation import Scores
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 
@@ -138,7 +138,8 @@ def read_search(folder: Path) -> Search:
       UserError: files that are no search's.
     """
     config = workdirs.read(SearchConfig, folder)
-    return Search(config, Journal(folder / "journal.jsonl").entries)
+    journal = Journal(folder / "journal.jsonl", config.search_space())
+    return Search(config, journal.entries)
 
 
 def _search_sections(
@@ -146,15 +147,15 @@ def _search_sections(
 ) -> Iterable[str]:
     finals = [search for search in searches if search.config.evaluation == "final"]
     by_name = _by_name([search for search in searches if search not in finals])
-    judged = {
-        name: correlation.judged(entries)
+    scores = {
+        name: correlation.scores_of(entries)
         for name, entries in by_name.items()
         if entries
     }
-    references = [name for name in judged if name.split()[0] == reference]
+    references = [name for name in scores if name.split()[0] == reference]
     for name in references:
-        proxies = {other: judged[other] for other in judged if other not in references}
-        yield from _correlation_sections(proxies, name, judged[name], output)
+        proxies = {other: scores[other] for other in scores if other not in references}
+        yield from _correlation_sections(proxies, name, scores[name], output)
     if by_name and not references:
         yield (
             "## Rank correlation\n\nNone: no search here has the evaluation "
@@ -190,7 +191,7 @@ def _by_name(searches: list[Search]) -> dict[str, list[Entry]]:
 
 
 def _correlation_sections(
-    proxies: dict[str, Judged], name_of_reference: str, reference: Judged, output: Path
+    proxies: dict[str, Scores], name_of_reference: str, reference: Scores, output: Path
 ) -> Iterable[str]:
     proxies = dict(proxies)
     if "teacher" in proxies:
@@ -209,7 +210,7 @@ def _correlation_sections(
             yield f"![Figure 3c]({figure.name})"
 
 
-def correlation_table(proxies: dict[str, Judged], reference: Judged) -> str:
+def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
     """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
     lines = [
         "| proxy | architectures | Spearman | Kendall | Spearman, better half "

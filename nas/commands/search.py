@@ -9,6 +9,7 @@ judge, over keras-tuner's own gRPC service.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import threading
@@ -26,13 +27,12 @@ from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.commands import report
-from nas.evaluations.base import Setting
+from nas.evaluations.base import Context
 from nas.evaluations.registry import EVALUATIONS
 from nas.search import distribution, oracles
-from nas.search.config import SearchConfig, build_setting
+from nas.search.config import SearchConfig, build_context
 from nas.search.journal import Entry, Journal
-from nas.spaces import nao
-from nas.spaces.nao_values import from_values
+from nas.spaces.base import Architecture, SearchSpace
 
 _CALL_SECONDS = 10  # between a worker's signs of life
 
@@ -40,9 +40,9 @@ _CALL_SECONDS = 10  # between a worker's signs of life
 class _Tuner(base_tuner.BaseTuner):
     """keras-tuner's loop; one trial judges one architecture."""
 
-    def __init__(self, config: SearchConfig, the_oracle, setting: Setting | None):
+    def __init__(self, config: SearchConfig, the_oracle, context: Context | None):
         self._config = config
-        self._setting = setting
+        self._context = context
         super().__init__(
             the_oracle,
             directory=str(Path(config.run_folder).expanduser()),
@@ -59,12 +59,16 @@ class _Tuner(base_tuner.BaseTuner):
         """
         config = self._config
         evaluate = EVALUATIONS[config.evaluation]
-        spec = from_values(trial.hyperparameters.values)
+        space, context = config.search_space(), self._context
+        architecture = space.from_values(trial.hyperparameters.values)
+        size = config.size(context.dataset)
+        build = functools.partial(space.build, architecture, size)
         try:
             with self._signs_of_life(trial.trial_id):
-                result = evaluate(self._setting, spec, config.evaluation_seed)
+                result = evaluate(context, build, config.evaluation_seed)
         except Exception as error:
-            raise FatalError(f"evaluating {spec} failed") from error
+            text = space.encode(architecture)
+            raise FatalError(f"evaluating {text} failed") from error
         trial.hyperparameters.values[oracles.RESULT] = result.as_json()
         return {"score": result.score}
 
@@ -106,24 +110,25 @@ def run(config: SearchConfig) -> list[Entry]:
     if config.role == "worker":
         distribution.reach_chief(config.address)
         with distribution.as_worker(config):
-            _search(config, Journal(Path("unused")), build_setting(config), None)
+            journal = Journal(Path("unused"), config.search_space())
+            _search(config, journal, build_context(config), None)
         return []
     architectures = _given(config)
     if config.role == "chief":
         distribution.check_free(config.address)
-    setting = build_setting(config) if config.role == "local" else None
+    context = build_context(config) if config.role == "local" else None
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"search folder: {folder}", file=sys.stderr)
     with locked(folder):
-        if setting and setting.teacher:
-            _keep_to_one_teacher(folder / "teacher.json", setting.teacher)
-        journal = Journal(folder / "journal.jsonl")
+        if context and context.teacher:
+            _keep_to_one_teacher(folder / "teacher.json", context.teacher)
+        journal = Journal(folder / "journal.jsonl", config.search_space())
         if config.role == "chief":
             with distribution.as_chief(config):
                 _search(config, journal, None, architectures)
         else:
-            _search(config, journal, setting, architectures)
+            _search(config, journal, context, architectures)
         table = report.best_table(journal.entries) + "\n"
         files.replace_text(folder / "table.md", table)
     print(table)
@@ -145,8 +150,8 @@ def _keep_to_one_teacher(path: Path, teacher: LoadedTeacher) -> None:
 def _search(
     config: SearchConfig,
     journal: Journal,
-    setting: Setting | None,
-    architectures: list[nao.ArchitectureSpec] | None,
+    context: Context | None,
+    architectures: list[Architecture] | None,
 ) -> None:
     # Each architecture is another graph, run a few times: not worth optimizing.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -165,7 +170,7 @@ def _search(
             bar.update()
 
         tuner = _Tuner(
-            config, _build_oracle(config, journal, architectures, on_entry), setting
+            config, _build_oracle(config, journal, architectures, on_entry), context
         )
         try:
             tuner.search()
@@ -176,7 +181,6 @@ def _search(
 def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entry):
     options = {
         "journal": journal,
-        "num_nodes": config.num_nodes,
         "max_trials": config.max_trials,
         "seed": config.seed,
         "evaluation_seed": config.evaluation_seed,
@@ -188,14 +192,15 @@ def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entr
     return oracles.ORACLES[config.oracle](**options)
 
 
-def _given(config: SearchConfig) -> list[nao.ArchitectureSpec] | None:
+def _given(config: SearchConfig) -> list[Architecture] | None:
     if not config.architectures:
         return None
-    return read_architectures(Path(config.architectures).expanduser())
+    path = Path(config.architectures).expanduser()
+    return read_architectures(path, config.search_space())
 
 
-def read_architectures(path: Path) -> list[nao.ArchitectureSpec]:
-    """The architectures of a file: a line each, NAO's integers or JSON.
+def read_architectures(path: Path, space: SearchSpace) -> list[Architecture]:
+    """The architectures of a file: a line each, in an encoding of their space.
 
     Raises:
       UserError: a file that cannot be read, a line that is no architecture.
@@ -208,15 +213,15 @@ def read_architectures(path: Path) -> list[nao.ArchitectureSpec]:
             "an architecture in each line"
         ) from None
     return [
-        _read_line(line, f"{path}, line {number}")
+        _read_line(line, space, f"{path}, line {number}")
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
 
 
-def _read_line(line: str, where: str) -> nao.ArchitectureSpec:
+def _read_line(line: str, space: SearchSpace, where: str) -> Architecture:
     try:
-        return nao.read(line)
+        return space.decode(line)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
 

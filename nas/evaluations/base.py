@@ -1,6 +1,10 @@
-"""What judges an architecture: one signature for all, and what they have in common.
+"""An evaluation gives an architecture's network a score; all have one signature.
 
-evaluation(setting, spec, seed) -> Result(score, seconds, diverged)
+    evaluation(context, build, seed) -> Result
+
+`build(style, regularization)` gives a Keras model, images -> logits, and is all that an
+evaluation sees of an architecture. A new evaluation is a function and an entry in
+`nas.evaluations.registry`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,7 @@ import tensorflow as tf
 from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.spaces.nao import ArchitectureSpec
-from nas.spaces.nao_network import build_network
-from nas.spaces.operations import PLAIN, Style
-from nas.spaces.regularization import Regularization
+from nas.spaces.base import Build
 
 _CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
 
@@ -39,7 +40,7 @@ class Result(NamedTuple):
         return json.dumps(self._asdict())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Procedure:
     """Training on real data; the values are NAO's for the final evaluation.
 
@@ -60,14 +61,12 @@ class Procedure:
     cutout: int = 0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Setting:
-    """With what architectures are judged.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Context:
+    """What all architectures of a search are evaluated with.
 
     Attributes:
       teacher: for the evaluations that use one.
-      num_cells: N.
-      num_filters: F.
       procedure: of training on real data, whole or in part.
       num_steps: of the evaluations that train in few steps on real data.
       early_epochs: after which early-stopped training is.
@@ -76,34 +75,13 @@ class Setting:
 
     dataset: Dataset
     teacher: LoadedTeacher | None
-    num_cells: int
-    num_filters: int
     procedure: Procedure
     num_steps: int
     early_epochs: float
     num_validation_images: int
 
-    def network(
-        self,
-        spec: ArchitectureSpec,
-        seed: int,
-        style: Style = PLAIN,
-        regularization: Regularization | None = None,
-    ) -> keras.Model:
-        """A network of fresh weights from the seed (Kaiming normal, A.1)."""
-        model = build_network(
-            spec,
-            num_cells=self.num_cells,
-            num_filters=self.num_filters,
-            input_shape=self.dataset.image_shape,
-            num_classes=self.dataset.num_classes,
-            style=style,
-            regularization=regularization,
-        )
-        return initialize(model, seed)
-
     @property
-    def few_images(self) -> Split:
+    def scoring_split(self) -> Split:
         """The validation images that few-step learners are scored on."""
         validation = self.dataset.validation
         count = self.num_validation_images
@@ -114,19 +92,19 @@ class Setting:
         return normalize(images, self.dataset.mean, self.dataset.std)
 
 
-def accuracy(setting: Setting, model: keras.Model, split: Split) -> float:
+def accuracy(context: Context, model: keras.Model, split: Split) -> float:
     """Fraction of a split's raw images that a model labels right; NaN where it
     gives no numbers."""
 
     def num_right(images, labels):
-        logits = tf.nest.flatten(model(setting.normalize(images), training=False))[0]
+        logits = tf.nest.flatten(model(context.normalize(images), training=False))[0]
         right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
         is_finite = tf.reduce_all(tf.math.is_finite(logits))
         count = tf.reduce_sum(tf.cast(right, tf.float32))
         return tf.where(is_finite, count, float("nan"))
 
     traced = tf.function(num_right, autograph=False).get_concrete_function(
-        tf.TensorSpec([None, *setting.dataset.image_shape], tf.uint8),
+        tf.TensorSpec([None, *context.dataset.image_shape], tf.uint8),
         tf.TensorSpec([None], tf.int32),
     )
     total = 0.0
@@ -137,14 +115,22 @@ def accuracy(setting: Setting, model: keras.Model, split: Split) -> float:
     return total / len(split.labels)
 
 
-def judge(
-    build: Callable[[], keras.Model],
+def timed_result(
+    build: Build,
+    seed: int,
     score: Callable[[keras.Model], float],
     worst: float = 0.0,
+    **options,
 ) -> Result:
-    """The Result of score(build()); `worst` where that is not finite."""
+    """The score of a network with fresh weights, and what it took.
+
+    Args:
+      seed: of the weights, which are drawn by the network's own initializers.
+      worst: the score where that of the network is not finite.
+      options: style and regularization of the network.
+    """
     began = time.perf_counter()
-    model = build()
+    model = initialize(build(**options), seed)
     value = float(score(model))
     seconds = time.perf_counter() - began
     num_params = sum(math.prod(v.shape) for v in model.trainable_variables)

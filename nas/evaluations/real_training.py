@@ -18,8 +18,8 @@ from gtn_tf.data.dataset import Split, augment
 from gtn_tf.meta.inner_loop import cross_entropy
 from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS
 from gtn_tf.networks.stateless import layout
-from nas.evaluations.base import Procedure, Result, Setting, accuracy, judge
-from nas.spaces.nao import ArchitectureSpec
+from nas.evaluations.base import Context, Procedure, Result, accuracy, timed_result
+from nas.spaces.base import Build
 from nas.spaces.nao_network import MIN_AUXILIARY_SIZE
 from nas.spaces.regularization import Regularization, cutout, set_progress
 
@@ -33,49 +33,46 @@ class Losses(NamedTuple):
     is_finite: bool
 
 
-def search_evaluation(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def search_evaluation(context: Context, build: Build, seed: int) -> Result:
     """Validation accuracy after training (paper: N=3, F=32, 100 epochs)."""
 
     def score(model):
-        return _after_training(setting, model, seed, setting.dataset.validation)
+        return _after_training(context, model, seed, context.dataset.validation)
 
-    return judge(lambda: setting.network(spec, seed), score)
+    return timed_result(build, seed, score)
 
 
-def final_evaluation(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def final_evaluation(context: Context, build: Build, seed: int) -> Result:
     """Test accuracy after NAO's full procedure (paper: N=6, F=36, 600 epochs).
 
     Dropout, drop path, and, where images are large enough, an auxiliary head.
     """
 
-    is_large = min(setting.dataset.image_shape[:2]) >= MIN_AUXILIARY_SIZE
+    is_large = min(context.dataset.image_shape[:2]) >= MIN_AUXILIARY_SIZE
     regularization = Regularization(auxiliary_head=is_large, seed=seed)
 
-    def build():
-        return setting.network(spec, seed, regularization=regularization)
-
     def score(model):
-        return _after_training(setting, model, seed, setting.dataset.test)
+        return _after_training(context, model, seed, context.dataset.test)
 
-    return judge(build, score)
+    return timed_result(build, seed, score, regularization=regularization)
 
 
 def _after_training(
-    setting: Setting, model: keras.Model, seed: int, split: Split
+    context: Context, model: keras.Model, seed: int, split: Split
 ) -> float:
-    num_steps = count_steps(setting, setting.procedure.num_epochs)
-    losses = train(setting, model, setting.procedure, num_steps, seed)
-    return accuracy(setting, model, split) if losses.is_finite else math.nan
+    num_steps = count_steps(context, context.procedure.num_epochs)
+    losses = train(context, model, context.procedure, num_steps, seed)
+    return accuracy(context, model, split) if losses.is_finite else math.nan
 
 
-def count_steps(setting: Setting, num_epochs: float) -> int:
+def count_steps(context: Context, num_epochs: float) -> int:
     """Steps in so many epochs, at least one."""
-    num_images = len(setting.dataset.train.labels)
-    return max(1, round(num_epochs * num_images / setting.procedure.batch_size))
+    num_images = len(context.dataset.train.labels)
+    return max(1, round(num_epochs * num_images / context.procedure.batch_size))
 
 
 def train(
-    setting: Setting,
+    context: Context,
     model: keras.Model,
     procedure: Procedure,
     num_steps: int,
@@ -90,11 +87,11 @@ def train(
       seed: of the data order, crops, flips and cutout.
     """
     schedule = keras.optimizers.schedules.CosineDecay(
-        procedure.learning_rate, count_steps(setting, procedure.num_epochs)
+        procedure.learning_rate, count_steps(context, procedure.num_epochs)
     )
     step = _compile(model, procedure)
-    shown = iter(batches(setting, procedure.batch_size, procedure.cutout, seed))
-    steps_per_epoch = count_steps(setting, 1)
+    shown = iter(batches(context, procedure.batch_size, procedure.cutout, seed))
+    steps_per_epoch = count_steps(context, 1)
     losses: list[tf.Tensor] = []
     for number in range(num_steps):
         if number % steps_per_epoch == 0:
@@ -150,20 +147,20 @@ def _compile(model: keras.Model, procedure: Procedure) -> Callable:
 
 
 def batches(
-    setting: Setting, batch_size: int, cutout_size: int, seed: int
+    context: Context, batch_size: int, cutout_size: int, seed: int
 ) -> tf.data.Dataset:
     """Endless batches of training data, x [B, H, W, C] and targets [B, K].
 
     Every epoch is in another order; crops, flips and cutout are of each batch's own.
     """
-    dataset = setting.dataset
+    dataset = context.dataset
 
     def prepare(index, batch):
         images, labels = batch
         seeds = tf.random.split([seed, index], 2)
         if dataset.augment:
             images = augment(images, seeds[0])
-        x = cutout(setting.normalize(images), cutout_size, seeds[1])
+        x = cutout(context.normalize(images), cutout_size, seeds[1])
         return x, tf.one_hot(labels, dataset.num_classes)
 
     train_split = dataset.train

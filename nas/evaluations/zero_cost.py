@@ -1,6 +1,6 @@
-"""Judgements of an architecture from one batch or none.
+"""Scores of a network from one batch of data or none: what costs next to nothing.
 
-Each is what a user would try before training anything: (setting, spec, seed) -> Result.
+Each is what a user would try before training anything.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import tensorflow as tf
 from gtn_tf.meta import costs
 from gtn_tf.meta.inner_loop import cross_entropy
 from gtn_tf.networks.stateless import layout
-from nas.evaluations.base import Result, Setting, judge
+from nas.evaluations.base import Context, Result, timed_result
 from nas.evaluations.real_training import batches
-from nas.spaces.nao import ArchitectureSpec
+from nas.spaces.base import Build
 from nas.spaces.operations import Style
 
 
-def params(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def params(context: Context, build: Build, seed: int) -> Result:
     """The number of trainable parameters."""
 
     def score(model):
         return sum(math.prod(v.shape) for v in model.trainable_variables)
 
-    return judge(lambda: setting.network(spec, seed), score)
+    return timed_result(build, seed, score)
 
 
-def flops(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def flops(context: Context, build: Build, seed: int) -> Result:
     """Multiplications and additions of convolutions and dense layers, for one image."""
 
-    return judge(lambda: setting.network(spec, seed), costs.forward_flops)
+    return timed_result(build, seed, costs.forward_flops)
 
 
-def naswot(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def naswot(context: Context, build: Build, seed: int) -> Result:
     """Log-determinant of how alike images' patterns of active ReLUs are.
 
     K_ij is the number of ReLUs that images i and j both switch on or both switch off
@@ -50,7 +50,7 @@ def naswot(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
         ]
         if not relus:
             return -math.inf
-        x, _ = _batch(setting, seed)
+        x, _ = _batch(context, seed)
         kernel = 0.0
         outputs = keras.Model(model.inputs, relus)(x, training=True)
         for features in tf.nest.flatten(outputs):
@@ -59,10 +59,10 @@ def naswot(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
             kernel += tf.matmul(1 - active, 1 - active, transpose_b=True)
         return np.linalg.slogdet(np.float64(kernel))[1]
 
-    return judge(lambda: setting.network(spec, seed), score, worst=-1e9)
+    return timed_result(build, seed, score, worst=-1e9)
 
 
-def synflow(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def synflow(context: Context, build: Build, seed: int) -> Result:
     """Log of the sum of |w dR/dw| (Tanaka et al., 2020).
 
     R is the sum of the outputs for an image of ones, of the absolute weights and
@@ -76,21 +76,21 @@ def synflow(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
         for variable in variables:
             variable.assign(tf.abs(variable))
         with tf.GradientTape() as tape:
-            outputs = model(tf.ones([1, *setting.dataset.image_shape], tf.float64))
+            outputs = model(tf.ones([1, *context.dataset.image_shape], tf.float64))
             total = tf.reduce_sum(outputs)
         gradients = tape.gradient(total, variables, unconnected_gradients="zero")
         saliencies = zip(variables, gradients, strict=True)
         return math.log(sum(float(tf.reduce_sum(v * g)) for v, g in saliencies))
 
-    return judge(lambda: setting.network(spec, seed, style), score, worst=-1e9)
+    return timed_result(build, seed, score, worst=-1e9, style=style)
 
 
-def grad_norm(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
+def grad_norm(context: Context, build: Build, seed: int) -> Result:
     """Sum of the gradient norms of the weights of convolutions and dense layers for
     one batch (Abdelfattah et al., 2021); batch norm and biases do not count."""
 
     def score(model):
-        x, targets = _batch(setting, seed)
+        x, targets = _batch(context, seed)
         kinds = layout(model.trainable_variables).kinds
         variables = [
             variable.value
@@ -102,9 +102,9 @@ def grad_norm(setting: Setting, spec: ArchitectureSpec, seed: int) -> Result:
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return sum(float(tf.norm(gradient)) for gradient in gradients)
 
-    return judge(lambda: setting.network(spec, seed), score, worst=-1e9)
+    return timed_result(build, seed, score, worst=-1e9)
 
 
-def _batch(setting: Setting, seed: int):
-    shown = batches(setting, setting.procedure.batch_size, 0, seed)
+def _batch(context: Context, seed: int):
+    shown = batches(context, context.procedure.batch_size, 0, seed)
     return next(iter(shown))

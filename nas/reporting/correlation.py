@@ -13,16 +13,16 @@ from nas.search.journal import Entry
 NUM_RESAMPLES = 1000  # of an interval
 
 
-class Judged(NamedTuple):
-    """Architectures judged in one way; a mean where there are several seeds."""
+class Scores(NamedTuple):
+    """Architectures evaluated in one way; a mean where there are several seeds."""
 
-    scores: dict[str, float]  # digest -> score
-    seconds: dict[str, float]  # digest -> of all seeds together
+    scores: dict[str, float]  # key of an architecture -> score
+    seconds: dict[str, float]  # key of an architecture -> of all seeds together
     num_diverged: int
 
 
-class Agreement(NamedTuple):
-    """A proxy beside the reference, over the architectures that both have judged."""
+class RankAgreement(NamedTuple):
+    """A proxy beside the reference, over the architectures that both have scored."""
 
     num_architectures: int
     spearman: tuple[float, float, float]  # value, 95 % bootstrap interval
@@ -33,43 +33,42 @@ class Agreement(NamedTuple):
     seconds: float  # of the proxy for one of them, on average
 
 
-def judged(entries: list[Entry]) -> Judged:
+def scores_of(entries: list[Entry]) -> Scores:
     """Entries of one kind of evaluation, whatever journals they come from."""
     scores: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     for entry in entries:
-        digest = entry.spec.digest
-        scores.setdefault(digest, []).append(entry.score)
-        seconds[digest] = seconds.get(digest, 0) + entry.seconds
-    means = {digest: float(np.mean(values)) for digest, values in scores.items()}
-    return Judged(means, seconds, sum(entry.diverged for entry in entries))
+        scores.setdefault(entry.key, []).append(entry.score)
+        seconds[entry.key] = seconds.get(entry.key, 0) + entry.seconds
+    means = {key: float(np.mean(values)) for key, values in scores.items()}
+    return Scores(means, seconds, sum(entry.diverged for entry in entries))
 
 
-def rank_average(*several: Judged) -> Judged:
+def rank_average(*several: Scores) -> Scores:
     """The mean of the ranks that several proxies give an architecture."""
     common = sorted(set.intersection(*(set(each.scores) for each in several)))
-    ranks = [stats.rankdata([each.scores[d] for d in common]) for each in several]
+    ranks = [stats.rankdata([each.scores[key] for key in common]) for each in several]
     scores = dict(zip(common, np.mean(ranks, axis=0).tolist(), strict=True))
-    seconds = {d: sum(each.seconds[d] for each in several) for d in common}
-    return Judged(scores, seconds, sum(each.num_diverged for each in several))
+    seconds = {key: sum(each.seconds[key] for each in several) for key in common}
+    return Scores(scores, seconds, sum(each.num_diverged for each in several))
 
 
-def agreement(proxy: Judged, reference: Judged) -> Agreement | None:
+def agreement(proxy: Scores, reference: Scores) -> RankAgreement | None:
     """Rank correlations over the common architectures; None for fewer than four."""
     common = sorted(set(proxy.scores) & set(reference.scores))
     if len(common) < 4:
         return None
-    a = np.array([proxy.scores[digest] for digest in common])
-    b = np.array([reference.scores[digest] for digest in common])
+    a = np.array([proxy.scores[key] for key in common])
+    b = np.array([reference.scores[key] for key in common])
     best = np.argsort(-a, kind="stable")[: (len(a) + 1) // 2]
-    return Agreement(
+    return RankAgreement(
         len(common),
         _with_interval(stats.spearmanr, a, b),
         _with_interval(stats.kendalltau, a, b),
         _with_interval(stats.spearmanr, a[best], b[best]),
         _with_interval(stats.kendalltau, a[best], b[best]),
         _precision(a, b),
-        float(np.mean([proxy.seconds[digest] for digest in common])),
+        float(np.mean([proxy.seconds[key] for key in common])),
     )
 
 

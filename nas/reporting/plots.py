@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from gtn_tf.evaluation.plots import new_axes, save
-from nas.reporting.correlation import Judged
+from nas.reporting.correlation import Scores
 
 
-def scatter(path: Path, proxy: Judged, reference: Judged) -> bool:
+def scatter(path: Path, proxy: Scores, reference: Scores) -> bool:
     """Figure 3c: a point for each architecture, the proxy's top tenth marked.
 
     Returns:
@@ -19,8 +19,8 @@ def scatter(path: Path, proxy: Judged, reference: Judged) -> bool:
     common = sorted(set(proxy.scores) & set(reference.scores))
     if not common:
         return False
-    x = np.array([proxy.scores[digest] for digest in common])
-    y = np.array([reference.scores[digest] for digest in common])
+    x = np.array([proxy.scores[key] for key in common])
+    y = np.array([reference.scores[key] for key in common])
     best = np.argsort(-x, kind="stable")
     top, half = best[: max(1, round(len(x) / 10))], best[: (len(x) + 1) // 2]
     figure, axes = new_axes("teacher's score", "accuracy after real training")

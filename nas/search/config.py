@@ -14,9 +14,11 @@ from gtn_tf.runs import fields
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.evaluations.base import Procedure, Setting
+from nas.evaluations.base import Context, Procedure
 from nas.evaluations.registry import EVALUATIONS
 from nas.search.oracles import ORACLES
+from nas.spaces.base import SearchSpace, Size
+from nas.spaces.registry import SPACES
 
 # Cells make deep convolutional networks: the teacher has learned to teach a small one.
 DIGITS_TEACHER = TrainingConfig(
@@ -44,6 +46,12 @@ class SearchConfig(fields.Config):
         "the hash stands for the configuration",
         may_change=True,
     )
+    space: str = field(
+        "nao",
+        "the space whose architectures are searched",
+        choices=SPACES,
+        before="nao",
+    )
     evaluation: str = field(
         "teacher",
         "what judges an architecture: the proxy on teacher data, another proxy, the "
@@ -68,7 +76,9 @@ class SearchConfig(fields.Config):
     evaluation_seed: int = field(
         0, "of the networks' weights and data order", low=0, high=2**31 - 1
     )
-    num_nodes: int = field(5, "B, nodes of a cell (paper: 5)", low=1, high=8)
+    num_nodes: int = field(
+        5, "B, nodes of one of NAO's cells (paper: 5)", low=1, high=8
+    )
     num_cells: int = field(1, "N (paper: 3, final 6)", low=1, high=100)
     num_filters: int = field(8, "F (paper: 32, final 36 or 128)", low=2, high=10_000)
     max_trials: int = field(
@@ -146,8 +156,21 @@ class SearchConfig(fields.Config):
         name = f"search-{self.dataset.replace('/', '_')}-{self.evaluation}"
         return f"runs/{name}-{self.digest}"
 
+    def search_space(self) -> SearchSpace:
+        """The space whose architectures are searched."""
+        return SPACES[self.space].of_search(self)
 
-def build_setting(config: SearchConfig) -> Setting:
+    def size(self, dataset: Dataset) -> Size:
+        """How large networks are built for a data set."""
+        return Size(
+            num_cells=self.num_cells,
+            num_filters=self.num_filters,
+            image_shape=dataset.image_shape,
+            num_classes=dataset.num_classes,
+        )
+
+
+def build_context(config: SearchConfig) -> Context:
     """Data, teacher and training procedure of a configuration.
 
     Raises:
@@ -160,11 +183,9 @@ def build_setting(config: SearchConfig) -> Setting:
     dataset = loaders.load(config.dataset, config.data_dir, split_seed)
     if teacher:
         _check_suits(teacher, config, dataset)
-    return Setting(
+    return Context(
         dataset=dataset,
         teacher=teacher,
-        num_cells=config.num_cells,
-        num_filters=config.num_filters,
         procedure=Procedure(
             num_epochs=config.num_epochs,
             batch_size=config.batch_size,

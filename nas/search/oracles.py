@@ -19,14 +19,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from nas.evaluations.base import Result
 from nas.search.journal import Entry, Journal
-from nas.spaces import nao
-from nas.spaces.nao import ArchitectureSpec
-from nas.spaces.nao_values import from_values, hyperparameters, to_values
+from nas.spaces.base import Architecture
 
 RESULT = (
     "result"  # travels with the values: keras-tuner's metrics are 32-bit on the way
 )
 _SILENT_SECONDS = 60  # after which a worker that does not call counts as dead
+_NUM_SUGGESTIONS = 10  # of a model for one trial; each takes a tenth of a second
 _NUM_ATTEMPTS = 1000  # at a new architecture before the space counts as exhausted
 
 
@@ -34,8 +33,7 @@ class _JournaledOracle(keras_tuner.Oracle):
     """What all oracles share: the journal, no repetition, dead workers' trials.
 
     Args:
-      journal: what has been done; gets every result.
-      num_nodes: B.
+      journal: what has been done, in which space; gets every result.
       max_trials: entries of the journal at the end.
       seed: of the proposals.
       evaluation_seed: of the networks' weights and data order.
@@ -46,7 +44,6 @@ class _JournaledOracle(keras_tuner.Oracle):
     def __init__(
         self,
         journal: Journal,
-        num_nodes: int,
         max_trials: int,
         seed: int,
         evaluation_seed: int = 0,
@@ -57,14 +54,14 @@ class _JournaledOracle(keras_tuner.Oracle):
         super().__init__(
             objective=keras_tuner.Objective("score", "max"),
             max_trials=max_trials,
-            hyperparameters=hyperparameters(num_nodes),
+            hyperparameters=journal.space.hyperparameters(),
             allow_new_entries=False,
             tune_new_entries=False,
             seed=seed + 1,  # keras-tuner takes 0 for no seed
             **options,
         )
         self.verbose = 0
-        self.num_nodes = num_nodes
+        self.space = journal.space
         self.search_seed = seed
         self._journal = journal
         self._evaluation_seed = evaluation_seed
@@ -77,21 +74,22 @@ class _JournaledOracle(keras_tuner.Oracle):
                 self._replay(entry)
 
     def _replay(self, entry: Entry) -> None:
-        trial = Trial(self._with_values(entry.spec), self._next_id(), "COMPLETED")
+        values = self._with_values(self.space.decode(entry.architecture))
+        trial = Trial(values, self._next_id(), "COMPLETED")
         trial.score = entry.score
         self.trials[trial.trial_id] = trial
         self.end_order.append(trial.trial_id)
-        self._proposed.add(entry.spec.digest)
+        self._proposed.add(entry.key)
 
     def _next_id(self) -> str:
         return f"{len(self.trials):0{len(str(self.max_trials))}d}"  # as keras-tuner's
 
-    def _with_values(self, spec: ArchitectureSpec) -> keras_tuner.HyperParameters:
-        space = self.hyperparameters.copy()
-        space.values = to_values(spec)
-        return space
+    def _with_values(self, architecture: Architecture) -> keras_tuner.HyperParameters:
+        hyperparameters = self.hyperparameters.copy()
+        hyperparameters.values = self.space.to_values(architecture)
+        return hyperparameters
 
-    def propose(self, index: int, attempt: int) -> ArchitectureSpec | None:
+    def propose(self, index: int, attempt: int) -> Architecture | None:
         """The architecture of trial `index`, or another at each attempt; None: no
         more."""
         raise NotImplementedError
@@ -101,12 +99,14 @@ class _JournaledOracle(keras_tuner.Oracle):
         del trial_id
         if time.monotonic() < self._ends:
             for attempt in range(_NUM_ATTEMPTS + len(self._proposed)):
-                spec = self.propose(len(self.trials), attempt)
-                if spec is None:
+                architecture = self.propose(len(self.trials), attempt)
+                if architecture is None:
                     break
-                if spec.digest not in self._proposed:
-                    self._proposed.add(spec.digest)
-                    return {"status": "RUNNING", "values": to_values(spec)}
+                key = self.space.key(architecture)
+                if key not in self._proposed:
+                    self._proposed.add(key)
+                    values = self.space.to_values(architecture)
+                    return {"status": "RUNNING", "values": values}
         return {"status": "STOPPED"}
 
     @property
@@ -166,8 +166,10 @@ class _JournaledOracle(keras_tuner.Oracle):
         ]
         if not waited_for:
             return
-        spec = from_values(trial.hyperparameters.values)
-        entry = Entry.of(spec, Result(**result), self._evaluation_seed)
+        architecture = self.space.from_values(trial.hyperparameters.values)
+        entry = Entry.of(
+            self.space, architecture, Result(**result), self._evaluation_seed
+        )
         waited_for[0].score = entry.score
         self._journal.append(entry)
         self._on_entry(entry)
@@ -178,35 +180,36 @@ class _JournaledOracle(keras_tuner.Oracle):
 
 
 class RandomOracle(_JournaledOracle):
-    """Whole cells, drawn uniformly: the paper's random search (section 3.4)."""
+    """Whole architectures, drawn uniformly: the paper's random search (section
+    3.4)."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._num_draws = 0
 
-    def propose(self, index: int, attempt: int) -> ArchitectureSpec:
+    def propose(self, index: int, attempt: int) -> Architecture:
         """The next draw; every draw is looked at once, whoever evaluates it."""
         self._num_draws += 1
-        return nao.sample(self.num_nodes, self.search_seed, self._num_draws - 1)
+        return self.space.sample(self.search_seed, self._num_draws - 1)
 
 
 class ListOracle(_JournaledOracle):
     """Given architectures, in their order."""
 
-    def __init__(self, *args, architectures: list[ArchitectureSpec], **kwargs):
+    def __init__(self, *args, architectures: list[Architecture], **kwargs):
         self._architectures = architectures
         super().__init__(*args, **kwargs)
 
-    def propose(self, index: int, attempt: int) -> ArchitectureSpec | None:
+    def propose(self, index: int, attempt: int) -> Architecture | None:
         """The first that has not been proposed."""
-        for spec in self._architectures:
-            if spec.digest not in self._proposed:
-                return spec
+        for architecture in self._architectures:
+            if self.space.key(architecture) not in self._proposed:
+                return architecture
         return None
 
 
 class EvolutionOracle(_JournaledOracle):
-    """Regularised evolution (Real et al., 2019): the oldest of the population goes.
+    """Regularized evolution (Real et al., 2019): the oldest of the population goes.
 
     The best of a random few becomes the parent of a mutation in one place.
     """
@@ -214,23 +217,19 @@ class EvolutionOracle(_JournaledOracle):
     population_size = 20
     tournament_size = 5
 
-    def propose(self, index: int, attempt: int) -> ArchitectureSpec:
+    def propose(self, index: int, attempt: int) -> Architecture:
         """A draw for the first population, then a mutation."""
         completed = [self.trials[trial_id] for trial_id in self.end_order]
         if len(completed) < self.population_size:
-            return nao.sample(self.num_nodes, self.search_seed, attempt)
+            return self.space.sample(self.search_seed, attempt)
         generator = np.random.default_rng([self.search_seed, index, attempt, 0xE701])
         population = completed[-self.population_size :]
         tournament = generator.choice(
             len(population), self.tournament_size, replace=False
         )
         parent = max((population[i] for i in tournament), key=lambda trial: trial.score)
-        values = dict(parent.hyperparameters.values)
-        place = generator.choice(sorted(values))
-        number = int(place.split("/")[1])
-        choices = range(number) if "input" in place else list(nao.OPERATIONS)
-        values[place] = int(generator.choice(choices))
-        return from_values(values)
+        architecture = self.space.from_values(parent.hyperparameters.values)
+        return self.space.mutate(architecture, int(generator.integers(2**31)))
 
 
 class BayesianOracle(_JournaledOracle, keras_tuner.oracles.BayesianOptimizationOracle):
@@ -239,8 +238,14 @@ class BayesianOracle(_JournaledOracle, keras_tuner.oracles.BayesianOptimizationO
     def __init__(self, *args, **kwargs):
         super().__init__(*args, num_initial_points=20, **kwargs)
 
-    def propose(self, index: int, attempt: int) -> ArchitectureSpec | None:
-        """keras-tuner's suggestion, with randomness that depends on nothing else."""
+    def propose(self, index: int, attempt: int) -> Architecture | None:
+        """keras-tuner's suggestion, with randomness that depends on nothing else.
+
+        Where it suggests what is known again and again, as at the best of a small
+        space, a random draw takes its place.
+        """
+        if attempt >= _NUM_SUGGESTIONS:
+            return self.space.sample(self.search_seed, attempt)
         draws = np.random.SeedSequence([self.search_seed, index, attempt])
         self._seed_state = int(draws.generate_state(1)[0])
         self._random_state = np.random.RandomState(self._seed_state)
@@ -251,7 +256,7 @@ class BayesianOracle(_JournaledOracle, keras_tuner.oracles.BayesianOptimizationO
             suggested = oracle.populate_space(self, self._next_id())
         if suggested["status"] != "RUNNING":
             return None
-        return from_values(suggested["values"])
+        return self.space.from_values(suggested["values"])
 
 
 # Name -> class.

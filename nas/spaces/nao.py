@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 
@@ -110,12 +109,6 @@ class ArchitectureSpec:
         return ArchitectureSpec(
             self.conv_cell.canonical(), self.reduction_cell.canonical()
         )
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits, the same for equal architectures."""
-        text = encode(self.canonical())
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -1,0 +1,73 @@
+"""Proxies: a few steps in place of real training.
+
+The proxy evaluation of the paper is `teacher`: a learner's accuracy on real validation
+data after the few steps on generated data (sections 2 and 3.4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from gtn_tf.errors import UserError
+from nas.evaluations import real_training
+from nas.evaluations.base import Context, Result, accuracy, timed_result
+from nas.spaces.base import Build
+from nas.spaces.operations import Style
+
+_LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
+
+
+def teacher(context: Context, build: Build, seed: int) -> Result:
+    """Validation accuracy after the teacher's T steps, weight-normalized (A.2).
+
+    Raises:
+      UserError: no teacher, or one for other images or classes.
+    """
+    if context.teacher is None:
+        raise UserError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
+
+    def score(model):
+        # At the learned rates: trials of others would take several times as long.
+        taught = context.teacher.teach(model, seed, rate_scale=1.0)
+        return accuracy(context, taught, context.scoring_split)
+
+    return timed_result(build, seed, score, style=_LEARNER)
+
+
+def real_steps(context: Context, build: Build, seed: int) -> Result:
+    """Validation accuracy after as many steps on real data."""
+    return _few_real_steps(context, build, seed)[0]
+
+
+def sum_of_losses(context: Context, build: Build, seed: int) -> Result:
+    """Minus the sum of the training losses of these steps (Ru et al., 2021)."""
+    result, total = _few_real_steps(context, build, seed)
+    diverged = not math.isfinite(total)
+    return result._replace(score=-1e9 if diverged else -total, diverged=diverged)
+
+
+def early_stopped(context: Context, build: Build, seed: int) -> Result:
+    """Validation accuracy of the search evaluation's first epochs."""
+
+    def score(model):
+        num_steps = real_training.count_steps(context, context.early_epochs)
+        real_training.train(context, model, context.procedure, num_steps, seed)
+        return accuracy(context, model, context.scoring_split)
+
+    return timed_result(build, seed, score)
+
+
+def _few_real_steps(context: Context, build: Build, seed: int) -> tuple[Result, float]:
+    """Accuracy, and the sum of the losses."""
+    procedure = context.procedure
+    steps_per_epoch = real_training.count_steps(context, 1)
+    few = dataclasses.replace(procedure, num_epochs=context.num_steps / steps_per_epoch)
+    losses = []
+
+    def score(model):
+        losses.append(real_training.train(context, model, few, context.num_steps, seed))
+        return accuracy(context, model, context.scoring_split)
+
+    result = timed_result(build, seed, score, style=_LEARNER)
+    return result, losses[0].total

@@ -1,0 +1,133 @@
+"""A search space: which architectures there are, and each as a Keras model.
+
+Oracles, journal and report know a space by this interface alone. A new one is a file
+with a subclass of `SearchSpace` and an entry in `nas.spaces.registry`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import hashlib
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from nas.spaces.operations import PLAIN, Style
+from nas.spaces.regularization import Regularization
+
+Architecture = Hashable  # equal objects are equal architectures, written alike
+Build = Callable[..., keras.Model]  # (style, regularization), both may be left out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large networks are, and for which data.
+
+    Attributes:
+      num_cells: N, cells in a row at one image size.
+      num_filters: F, filters of the first cells.
+      image_shape: height, width, channels.
+      num_classes: K, the number of logits.
+    """
+
+    num_cells: int
+    num_filters: int
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+
+class SearchSpace(abc.ABC):
+    """What a space has to say of its architectures.
+
+    A subclass gives the abstract methods. `sample`, `mutate` and `key` follow from
+    them, and are overridden where the space has its own way.
+
+    Attributes:
+      name: in the registry, and of the flag --space.
+    """
+
+    name: str
+
+    @classmethod
+    def of_search(cls, config: Any) -> SearchSpace:
+        """The space of a search's configuration."""
+        del config
+        return cls()
+
+    @abc.abstractmethod
+    def encode(self, architecture: Architecture) -> str:
+        """The architecture in one line of text, as the journal keeps it."""
+
+    @abc.abstractmethod
+    def decode(self, text: str) -> Architecture:
+        """The architecture of a line; all encodings of the space are read.
+
+        Raises:
+          UserError: the line is no architecture of this space.
+        """
+
+    @abc.abstractmethod
+    def hyperparameters(self) -> keras_tuner.HyperParameters:
+        """The space as keras-tuner knows it; any choice of values is an
+        architecture."""
+
+    @abc.abstractmethod
+    def to_values(self, architecture: Architecture) -> dict[str, Any]:
+        """Values of `hyperparameters`, by name."""
+
+    @abc.abstractmethod
+    def from_values(self, values: dict[str, Any]) -> Architecture:
+        """The architecture of `to_values`."""
+
+    @abc.abstractmethod
+    def build(
+        self,
+        architecture: Architecture,
+        size: Size,
+        style: Style = PLAIN,
+        regularization: Regularization | None = None,
+    ) -> keras.Model:
+        """images [B, H, W, C] -> logits [B, K].
+
+        Args:
+          style: how layers are built: weight norm, batch norm, dtype.
+          regularization: what final training adds; with an auxiliary head the
+            outputs are a list, the logits first.
+
+        Raises:
+          UserError: no such network can be built.
+        """
+
+    def key(self, architecture: Architecture) -> str:
+        """16 hexadecimal digits, the same for architectures whose networks are
+        equal."""
+        text = self.encode(self.canonical(architecture))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The representative of all architectures whose networks are equal."""
+        return architecture
+
+    def sample(self, seed: int, index: int) -> Architecture:
+        """The index-th architecture of a seed, each value drawn uniformly."""
+        generator = np.random.default_rng([seed, index, 0x5A3E])
+        return self.from_values(
+            {each.name: _draw(each, generator) for each in self.hyperparameters().space}
+        )
+
+    def mutate(self, architecture: Architecture, seed: int) -> Architecture:
+        """The architecture with one value drawn again; it may fall on the same."""
+        generator = np.random.default_rng([seed, 0xE702])
+        values = self.to_values(architecture)
+        known = {each.name: each for each in self.hyperparameters().space}
+        place = str(generator.choice(sorted(values.keys() & known.keys())))
+        return self.from_values(values | {place: _draw(known[place], generator)})
+
+
+def _draw(hyperparameter, generator: np.random.Generator) -> Any:
+    values = list(hyperparameter.values)
+    return values[generator.integers(len(values))]

@@ -1,0 +1,83 @@
+"""Every search space keeps the promises of the interface."""
+
+import keras
+import numpy as np
+import pytest
+
+from nas.spaces.base import Size
+from nas.spaces.registry import SPACES
+
+SIZE = Size(num_cells=1, num_filters=2, image_shape=(8, 8, 1), num_classes=3)
+
+
+@pytest.fixture(params=SPACES)
+def space(request):
+    return SPACES[request.param]()
+
+
+def test_a_draw_depends_on_seed_and_index_alone(space):
+    drawn = [space.sample(3, index) for index in range(20)]
+    assert drawn == [space.sample(3, index) for index in range(20)]
+    assert drawn != [space.sample(4, index) for index in range(20)]
+    assert len(set(drawn)) > 10
+
+
+def test_encodings_are_read_again(space):
+    for index in range(20):
+        architecture = space.sample(0, index)
+        text = space.encode(architecture)
+        assert "\n" not in text and space.decode(text) == architecture
+
+
+@pytest.mark.parametrize("text", ["", "?", "{}", "[1]", "1 2 3", "\0", "9" * 400])
+def test_other_texts_are_refused(space, text):
+    with pytest.raises(ValueError, match="give"):
+        space.decode(text)
+
+
+def test_values_are_those_of_the_hyperparameters(space):
+    known = {each.name: list(each.values) for each in space.hyperparameters().space}
+    for index in range(20):
+        architecture = space.sample(1, index)
+        values = space.to_values(architecture)
+        assert values.keys() == known.keys()
+        assert all(value in known[name] for name, value in values.items())
+        assert space.from_values(values) == architecture
+
+
+def test_any_values_are_an_architecture(space):
+    known = space.hyperparameters().space
+    for pick in (0, -1):
+        values = {each.name: list(each.values)[pick] for each in known}
+        assert space.to_values(space.from_values(values)) == values
+
+
+def test_mutations_change_one_value(space):
+    parent = space.sample(2, 0)
+    values = space.to_values(parent)
+    children = [space.mutate(parent, seed) for seed in range(40)]
+    assert children == [space.mutate(parent, seed) for seed in range(40)]
+    for child in children:
+        changed = space.to_values(child)
+        assert sum(changed[name] != values[name] for name in values) <= 1
+    assert len(set(children)) > 10
+
+
+def test_equal_architectures_have_one_key(space):
+    for index in range(20):
+        architecture = space.sample(5, index)
+        canonical = space.canonical(architecture)
+        assert space.canonical(canonical) == canonical
+        assert space.key(canonical) == space.key(architecture)
+    assert len({space.key(space.sample(6, index)) for index in range(20)}) > 10
+
+
+def test_networks_give_logits(space):
+    for index in range(3):
+        model = space.build(space.sample(7, index), SIZE)
+        assert isinstance(model, keras.Model)
+        logits = model(np.zeros([2, *SIZE.image_shape], np.float32))
+        assert logits.shape == (2, SIZE.num_classes)
+        wider = Size(num_cells=1, num_filters=6, image_shape=(8, 8, 1), num_classes=3)
+        more = space.build(space.sample(7, index), wider).count_params()
+        assert more > model.count_params()
