@@ -16,7 +16,7 @@ from gtn_tf.commands import train
 from nas.commands import search
 from nas.evaluations import registry
 from nas.evaluations.base import Result
-from nas.search import config as search_config
+from nas.search import context
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal
 from nas.spaces import nao
@@ -237,15 +237,15 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "run", fake)
     for _ in range(2):
         with pytest.raises(ValueError, match="runs/digits-gtn-"):
-            search_config.build_context(SearchConfig())
-    assert trained == [search_config.DIGITS_TEACHER]
+            context.build_context(SearchConfig())
+    assert trained == [context.DIGITS_TEACHER]
 
 
 def test_early_stopping_is_a_tenth_unless_given():
     few = SearchConfig(evaluation="early_stopped", num_epochs=1)
-    assert search_config.build_context(few).early_epochs == 0.1
+    assert context.build_context(few).early_epochs == 0.1
     given = dataclasses.replace(few, early_epochs=0.5)
-    assert search_config.build_context(given).early_epochs == 0.5
+    assert context.build_context(given).early_epochs == 0.5
 
 
 def test_a_teacher_for_other_images(tmp_path, monkeypatch):
@@ -261,8 +261,8 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
 
 def test_one_teacher_for_a_search(tmp_path, judged, monkeypatch):
     teacher = types.SimpleNamespace(description={"num_outer_steps": 3})
-    context = types.SimpleNamespace(teacher=teacher, dataset=CONTEXT.dataset)
-    monkeypatch.setattr(search, "build_context", lambda config: context)
+    with_teacher = types.SimpleNamespace(teacher=teacher, dataset=CONTEXT.dataset)
+    monkeypatch.setattr(search, "build_context", lambda config: with_teacher)
     run(tmp_path, max_trials=2)
     entries = run(tmp_path, max_trials=3)
     teacher.description = {"num_outer_steps": 4}

@@ -30,7 +30,8 @@ from nas.commands import report
 from nas.evaluations.base import Context
 from nas.evaluations.registry import EVALUATIONS
 from nas.search import distribution, oracles
-from nas.search.config import SearchConfig, build_context
+from nas.search.config import SearchConfig
+from nas.search.context import build_context
 from nas.search.journal import Entry, Journal
 from nas.spaces.base import Architecture, SearchSpace
 

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
-import gtn_tf
-from gtn_tf.commands import train
-from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
-from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
-from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.evaluations.base import Context, Procedure
 from nas.evaluations.registry import EVALUATIONS
 from nas.search.oracles import ORACLES
 from nas.spaces.base import SearchSpace, Size
 from nas.spaces.registry import SPACES
-
-# Cells make deep convolutional networks: the teacher has learned to teach a small one.
-DIGITS_TEACHER = TrainingConfig(
-    learner="cifar10:16-32-32-32-32",
-    leave_out="",
-    vary="none",
-    inner_optimizer="sgd",
-    inner_learning_rate=0.1,
-    inner_decay=1.0,
-    num_inner_steps=20,
-    warm_start_steps=0,
-    num_outer_steps=200,
-    outer_learning_rate=0.01,
-    compare_with_real=False,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,61 +145,4 @@ class SearchConfig(fields.Config):
             num_filters=self.num_filters,
             image_shape=dataset.image_shape,
             num_classes=dataset.num_classes,
-        )
-
-
-def build_context(config: SearchConfig) -> Context:
-    """Data, teacher and training procedure of a configuration.
-
-    Raises:
-      UserError: data or a teacher that cannot be used, or do not suit each other.
-    """
-    teacher = _load_teacher(config)
-    steps = teacher.num_inner_steps if teacher else 128
-    # The teacher's own splits: it has seen the images that it was trained on.
-    split_seed = teacher.description["flags"]["seed"] if teacher else 0
-    dataset = loaders.load(config.dataset, config.data_dir, split_seed)
-    if teacher:
-        _check_suits(teacher, config, dataset)
-    return Context(
-        dataset=dataset,
-        teacher=teacher,
-        procedure=Procedure(
-            num_epochs=config.num_epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            cutout=config.cutout,
-        ),
-        num_steps=config.num_steps or steps,
-        early_epochs=config.early_epochs or config.num_epochs / 10,
-        num_validation_images=config.num_validation_images,
-    )
-
-
-def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
-    folder = config.teacher
-    if not folder and config.evaluation == "teacher":
-        if config.dataset != "digits":
-            raise UserError(
-                f"--evaluation=teacher on {config.dataset} needs --teacher=FOLDER: "
-                "train one with bin/train"
-            )
-        folder = DIGITS_TEACHER.run_folder
-        if not (Path(folder) / "results.json").is_file():
-            train.run(DIGITS_TEACHER)
-    return gtn_tf.load_teacher(folder) if folder else None
-
-
-def _check_suits(
-    teacher: LoadedTeacher, config: SearchConfig, dataset: Dataset
-) -> None:
-    its_dataset = teacher.description["flags"]["dataset"]
-    ours = (config.dataset, dataset.image_shape, dataset.num_classes)
-    its = (its_dataset, teacher.image_shape, len(teacher.class_names))
-    if ours != its:
-        raise UserError(
-            f"--teacher={config.teacher} was trained for {its[0]}, images of {its[1]} "
-            f"and {its[2]} classes; --dataset={ours[0]} has {ours[1]} and {ours[2]}: "
-            "give a teacher for it"
         )
