@@ -25,10 +25,13 @@ from gtn_tf.runs.fields import field
 class BenchmarkConfig(TrainingConfig):
     """The run whose outer step is timed, and how."""
 
-    num_repeats: int = field(5, "times that each is timed", low=1, high=1000)
+    num_repeats: int = field(
+        5, "Times that each is timed.", group="benchmark", low=1, high=1000
+    )
     product_size: int = field(
         2048,
-        "rows of the square matrices whose product is the limit",
+        "Rows of the square matrices whose product is the limit.",
+        group="benchmark",
         low=1,
         high=2**15,
     )

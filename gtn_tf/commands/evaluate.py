@@ -34,24 +34,47 @@ _FIGURES = {
 class EvaluationConfig:
     """Which runs are evaluated, and how."""
 
-    workdir: str = field("", "folder of the run: its last checkpoint is evaluated")
+    workdir: str = field(
+        "", "The folder of the run. Its last checkpoint is evaluated.", group="runs"
+    )
     compare: str = field(
         "",
-        "folders of other runs of the same data set and T, joined by commas, to stand "
-        "beside it; WORKDIR/real always does where it is",
+        "Folders of other runs of the same data set and T, joined by commas, to stand "
+        "beside it. WORKDIR/real always does where it is there.",
+        group="runs",
     )
-    data_dir: str = field("", "folder with the original files; by default the run's")
-    split: str = field("test", "what is measured on", choices=("validation", "test"))
+    data_dir: str = field(
+        "",
+        "The folder with the original files. By default it is that of the run.",
+        group="runs",
+    )
+    split: str = field(
+        "test",
+        "The images on which accuracy is measured.",
+        group="measures",
+        choices=("validation", "test"),
+    )
     measures: str = field(
         "all",
-        f"what is measured, joined by commas: {', '.join(measures.MEASURES)}; all",
+        f"What is measured, joined by commas: {', '.join(measures.MEASURES)}; or all.",
+        group="measures",
     )
-    num_learners: int = field(10, "fresh learners for each mean", low=2, high=10_000)
+    num_learners: int = field(
+        10, "Fresh learners for each mean.", group="measures", low=2, high=10_000
+    )
     num_ensemble: int = field(
-        32, "learners of the largest ensemble (Figure 7: 32)", low=1, high=10_000
+        32,
+        "Learners in the largest ensemble. Figure 7 has 32.",
+        group="measures",
+        low=1,
+        high=10_000,
     )
     seed: int = field(
-        0, "of the learners' weights and the data order", low=0, high=2**31 - 1
+        0,
+        "The seed of the learners' weights and of the data order.",
+        group="measures",
+        low=0,
+        high=2**31 - 1,
     )
 
     def __post_init__(self):

@@ -14,6 +14,7 @@ def field(
     default: Any,
     help_text: str,
     *,
+    group: str = "flags",
     choices: Collection[str] | None = None,
     low: float | None = None,
     high: float | None = None,
@@ -21,10 +22,13 @@ def field(
 ) -> Any:
     """A dataclass field with its flag's help, range (both ends included) or choices.
 
-    `may_change`: a run can be continued with another value of this field.
+    Args:
+      group: the heading under which --help shows the flag.
+      may_change: a run can be continued with another value of this field.
     """
     metadata = {
         "help": help_text,
+        "group": group,
         "choices": choices,
         "low": low,
         "high": high,
@@ -51,14 +55,41 @@ def check(instance) -> None:
 def _check_value(field: dataclasses.Field, value: Any) -> None:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices is not None and value not in choices:
-        raise UserError(
-            f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
-        )
+        raise UserError(f"--{field.name}={value} is unknown: give {allowed(field)}")
     if low is not None and not low <= value <= high:
         raise UserError(
-            f"--{field.name}={value} is out of range: give a value from {low:g} to "
-            f"{high:g} ({field.metadata['help']})"
+            f"--{field.name}={value} is out of range: give a value {allowed(field)} "
+            f"({field.metadata['help']})"
         )
+
+
+def allowed(field: dataclasses.Field) -> str:
+    """A field's choices or its range, in words; nothing where it has neither."""
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    if choices is not None:
+        return f"one of {', '.join(choices)}"
+    if low is None:
+        return ""
+    # An integer in full: 2147483647 says more than 2.14748e+09.
+    return "from {} to {}".format(
+        *(end if field.type == "int" else f"{end:g}" for end in (low, high))
+    )
+
+
+def grouped(config_class: type) -> dict[str, list[dataclasses.Field]]:
+    """A configuration's fields by group, in their order.
+
+    Groups that a class adds to those of the class it extends go before them.
+    """
+    groups: dict[str, list[dataclasses.Field]] = {}
+    for field in dataclasses.fields(config_class):
+        groups.setdefault(field.metadata["group"], []).append(field)
+    inherited = {
+        field.metadata["group"]
+        for base in filter(dataclasses.is_dataclass, config_class.__bases__)
+        for field in dataclasses.fields(base)
+    }
+    return dict(sorted(groups.items(), key=lambda item: item[0] in inherited))
 
 
 class Config:

@@ -62,13 +62,15 @@ class ReportConfig:
     """Which runs, and where the page goes."""
 
     folders: str = fields.field(
-        "", "folders of searches and training runs, joined by commas, or as arguments"
+        "",
+        "The folders of searches and training runs, joined by commas. They can be "
+        "given as arguments as well.",
     )
-    output: str = fields.field("", "folder for the page and its figures")
+    output: str = fields.field("", "The folder for the page and its figures.")
     reference: str = fields.field(
         "search",
-        "the evaluation that proxies are compared with; where its searches differ in a "
-        "flag, each gets a table",
+        "The evaluation that proxies are compared with. Where its searches differ in a "
+        "flag, each gets a table.",
         choices=tuple(name for name in EVALUATIONS if name != "final"),
     )
 
