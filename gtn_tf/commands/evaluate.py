@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gtn_tf.commands import command_line
 from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
-from gtn_tf.evaluation import few_step, measures, plots
+from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
 from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
@@ -185,7 +185,7 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
     Means with 95 % bootstrap intervals, and the p-value of Wilcoxon's signed-rank test
     of the first source against each other one, learner by learner.
     """
-    lines = []
+    by_measure = []
     for measure in measures.MEASURES:
         found = _accuracies(rows, measure)
         conditions = list(dict.fromkeys(condition for _, condition in found))
@@ -193,13 +193,14 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
             conditions = conditions[-1:]
         if not conditions:
             continue
-        lines += ["", f"| {measure.replace('_', ' ')} | {' | '.join(sources)} |"]
-        lines.append("|---" * (len(sources) + 1) + "|")
+        lines = []
         for condition in conditions:
             values = [found.get((source, condition)) for source in sources]
             cells = [_cell(own, values[0]) if own else "" for own in values]
-            lines.append(f"| {condition} | {' | '.join(cells)} |")
-    return "\n".join(lines[1:]) + "\n"
+            lines.append([condition, *cells])
+        headers = [measure.replace("_", " "), *sources]
+        by_measure.append(tables.markdown(lines, headers))
+    return "\n\n".join(by_measure) + "\n"
 
 
 def _cell(values: list[float], first: list[float] | None) -> str:
