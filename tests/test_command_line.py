@@ -76,18 +76,27 @@ def test_later_flags_override_a_flagfile(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "flag",
+    [
+        ["--flagfile=mnist.flags"],
+        ["-flagfile=mnist.flags"],
+        ["--flagfile", "mnist.flags"],
+        ["-flagfile", "mnist.flags"],
+    ],
+)
+@pytest.mark.parametrize(
     "own, expected",
     [(None, ("mnist", 128)), ("--latent_size=5\n", ("digits", 5))],
 )
 def test_a_flagfile_of_the_package_goes_by_its_name(
-    tmp_path, monkeypatch, own, expected
+    tmp_path, monkeypatch, own, expected, flag
 ):
     """Unless there is one of that name where the command is given."""
     monkeypatch.chdir(tmp_path)
     if own:
         (tmp_path / "mnist.flags").write_text(own)
     configs = []
-    assert run("--flagfile=mnist.flags", "--seed=4", command=configs.append) == 0
+    assert run(*flag, "--seed=4", command=configs.append) == 0
     (config,) = configs
     assert (config.dataset, config.latent_size) == expected and config.seed == 4
 
@@ -101,6 +110,8 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--weight_norm=perhaps", ["--weight_norm=perhaps", "--help"]),
         ("--teacher", ["teacher", "--help"]),
         ("--flagfile=missing.flags", ["missing.flags", "--help"]),
+        ("--flagfile", ["--flagfile", "--help"]),
+        ("flagfile=mnist.flags", ["'flagfile=mnist.flags' is no flag"]),
         ("digits", ["'digits' is no flag", "--name=value", "--help"]),
         ("--teacher=gan", ["--teacher=gan", "gtn, distillation, real"]),
         ("--seed=-1", ["--seed=-1", "from 0 to"]),

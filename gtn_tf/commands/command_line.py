@@ -124,14 +124,21 @@ def _found(arguments: list[str], config_class: type) -> list[str]:
     package = config_class.__module__.partition(".")[0]
     folder = importlib.resources.files(package) / "flagfiles"
 
-    def found(argument: str) -> str:
-        name, is_flag, path = argument.partition("=")
+    def found(path: str) -> str:
         ours = folder / path
-        if name.lstrip("-") != "flagfile" or not is_flag or Path(path).exists():
-            return argument
-        return f"--flagfile={ours}" if path and ours.is_file() else argument
+        return str(ours) if not Path(path).exists() and ours.is_file() else path
 
-    return [found(argument) for argument in arguments]
+    flag = ("--flagfile", "-flagfile")
+    result: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, is_flag, path = argument.partition("=")
+        if before in flag:
+            result.append(found(argument))
+        elif name in flag and is_flag:
+            result.append(f"{name}={found(path)}")
+        else:
+            result.append(argument)
+    return result
 
 
 def _fail(error, code: int) -> int:
