@@ -1,6 +1,7 @@
 """Flags in, library call, exit code and one line out."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -8,9 +9,18 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from gtn_tf.commands import command_line
+from gtn_tf.commands import (
+    benchmark,
+    command_line,
+    evaluate,
+    export,
+    study,
+    train,
+)
 from gtn_tf.errors import Diverged, UserError
 from gtn_tf.runs.config import TrainingConfig
+from nas.commands import report, search
+from nas.search.config import SearchConfig
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +29,10 @@ def own_flags(monkeypatch):
     app.define_help_flags()
     monkeypatch.setattr(sys, "argv", ["train"])
     with flagsaver.flagsaver():
+        before = set(flags.FLAGS)
         yield
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
     flags.FLAGS.unparse_flags()
 
 
@@ -63,18 +76,27 @@ def test_later_flags_override_a_flagfile(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "flag",
+    [
+        ["--flagfile=mnist.flags"],
+        ["-flagfile=mnist.flags"],
+        ["--flagfile", "mnist.flags"],
+        ["-flagfile", "mnist.flags"],
+    ],
+)
+@pytest.mark.parametrize(
     "own, expected",
     [(None, ("mnist", 128)), ("--latent_size=5\n", ("digits", 5))],
 )
 def test_a_flagfile_of_the_package_goes_by_its_name(
-    tmp_path, monkeypatch, own, expected
+    tmp_path, monkeypatch, own, expected, flag
 ):
     """Unless there is one of that name where the command is given."""
     monkeypatch.chdir(tmp_path)
     if own:
         (tmp_path / "mnist.flags").write_text(own)
     configs = []
-    assert run("--flagfile=mnist.flags", "--seed=4", command=configs.append) == 0
+    assert run(*flag, "--seed=4", command=configs.append) == 0
     (config,) = configs
     assert (config.dataset, config.latent_size) == expected and config.seed == 4
 
@@ -88,6 +110,8 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--weight_norm=perhaps", ["--weight_norm=perhaps", "--help"]),
         ("--teacher", ["teacher", "--help"]),
         ("--flagfile=missing.flags", ["missing.flags", "--help"]),
+        ("--flagfile", ["--flagfile", "--help"]),
+        ("flagfile=mnist.flags", ["'flagfile=mnist.flags' is no flag"]),
         ("digits", ["'digits' is no flag", "--name=value", "--help"]),
         ("--teacher=gan", ["--teacher=gan", "gtn, distillation, real"]),
         ("--seed=-1", ["--seed=-1", "from 0 to"]),
@@ -147,13 +171,64 @@ def test_a_mistake_of_the_library_shows_where_it_is(capsys, error):
     assert err.rstrip().endswith(f"{type(error).__name__}: {error}")
 
 
-def test_help_shows_every_flag_and_its_choices(capsys):
-    assert run("--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
+def section_of(text: str, name: str) -> str:
+    """What help says of one flag, on one line; the flag is there once."""
+    found = re.findall(rf"^  --(?:\[no\])?{name}: .*(?:\n {{6}}.*)*", text, re.M)
+    assert len(found) == 1, name
+    return " ".join(found[0].split())
+
+
+@pytest.mark.parametrize("argument", ["--help", "-help", "--helpshort", "-?"])
+def test_help_shows_each_flag_once_with_its_default_and_what_it_takes(capsys, argument):
+    assert run(argument) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and max(map(len, out.splitlines())) <= 88
     for field in dataclasses.fields(TrainingConfig):
-        assert f" --{field.name}: " in text or f" --[no]{field.name}: " in text
-        choices = field.metadata["choices"]
-        assert not choices or f"[{' | '.join(choices)}]" in text
+        section = section_of(out, field.name)
+        assert field.metadata["help"] in section
+        assert f"(default: {str(field.default).lower() or 'empty'}" in section
+        choices, low, high = (field.metadata[k] for k in ("choices", "low", "high"))
+        if choices:
+            assert section.endswith(f"; one of {', '.join(choices)})")
+        elif low is not None:
+            ends = (low, high) if field.type == "int" else (f"{low:g}", f"{high:g}")
+            assert section.endswith("; from {} to {})".format(*ends))
+        else:
+            assert section.endswith(")") and ";" not in section.rpartition("(")[2]
+
+
+def test_full_help_shows_the_flags_of_libraries_too(capsys):
+    assert run("--helpfull") == 0
+    text = capsys.readouterr().out
+    assert "--[no]weight_norm: " in text and "--verbosity: " in text
+
+
+GROUPS = ["Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"]
+SEARCH = ["Search", "Data", "Networks", "Few steps", "Training on real data", "Run"]
+
+
+@pytest.mark.parametrize(
+    "module, config_class, expected",
+    [
+        (train, TrainingConfig, GROUPS),
+        (study, study.StudyConfig, ["Study", *GROUPS]),
+        (benchmark, benchmark.BenchmarkConfig, ["Benchmark", *GROUPS]),
+        (evaluate, evaluate.EvaluationConfig, ["Runs", "Measures"]),
+        (export, export.ExportConfig, ["Flags"]),
+        (report, report.ReportConfig, ["Flags"]),
+        (search, SearchConfig, SEARCH),
+    ],
+)
+def test_help_says_what_the_command_does_and_groups_its_flags(
+    monkeypatch, capsys, module, config_class, expected
+):
+    monkeypatch.setattr(sys, "argv", ["program", "--help"])
+    assert module.main() == 0
+    text = capsys.readouterr().out
+    assert module.__doc__.strip() in text
+    assert re.findall(r"(?<=\n\n)(\w[\w ]*):(?=\n  --)", text) == expected
+    for field in dataclasses.fields(config_class):
+        section_of(text, field.name)
 
 
 def test_help_whose_reader_has_gone_is_no_error():

@@ -169,7 +169,8 @@ def test_ranges(name):
     for value in (below, above, math.nan, math.inf, -math.inf):
         text = message(**{name: value})
         start = f"--{name}={value} is out of range: give a value from "
-        assert text.startswith(f"{start}{low:g} to {high:g} (")
+        end = f"{low} to {high}" if whole else f"{low:g} to {high:g}"
+        assert text.startswith(f"{start}{end} (")
         assert FIELDS[name].metadata["help"] in text
 
 
@@ -269,10 +270,12 @@ def test_families_that_are_left_out():
     )
 
 
-def test_every_flag_has_a_help_text():
+def test_every_flag_has_a_help_text_of_sentences_in_a_group():
     for name, field in FIELDS.items():
         text = field.metadata["help"]
         assert len(text) > 5 and text == " ".join(text.split()), name
+        assert text[0].isupper() and text[-1] == ".", name
+        assert field.metadata["group"] != "flags", name
 
 
 def test_every_field_survives_a_flagfile(parse, tmp_path):

@@ -45,6 +45,31 @@ def test_others_are_refused_by_name(values, message):
     assert str(error.value) == message
 
 
+@dataclasses.dataclass(frozen=True)
+class Extended(Config):
+    rate: float = field(2, "how fast now", low=0, high=3)
+    seed: int = field(0, "of it", group="mine", low=0, high=2**31 - 1)
+
+
+def test_what_is_allowed_in_words():
+    allowed = {f.name: fields.allowed(f) for f in dataclasses.fields(Extended)}
+    assert allowed == {
+        "size": "from 1 to 5",
+        "rate": "from 0 to 3",
+        "kind": "one of a, b",
+        "seed": "from 0 to 2147483647",
+    }
+
+
+def test_groups_in_order_those_that_a_class_adds_first():
+    def names(config_class):
+        groups = fields.grouped(config_class).items()
+        return [(group, [f.name for f in members]) for group, members in groups]
+
+    assert names(Config) == [("flags", ["size", "rate", "kind"])]
+    assert names(Extended) == [("mine", ["seed"]), *names(Config)]
+
+
 def test_metadata_says_what_may_change():
     changing = [f.name for f in dataclasses.fields(Config) if f.metadata["may_change"]]
     assert changing == ["kind"]

@@ -68,7 +68,7 @@ def another_run(folder):
 def twice_another_run(folder):
     other = dataclasses.replace(CONFIG, teacher="real", seed=6, num_outer_steps=9)
     workdirs.open_workdir(folder, other)
-    return folder, ["(--seed=6 there, 5 now; --teacher=real there, gtn now)"]
+    return folder, ["(--teacher=real there, gtn now; --seed=6 there, 5 now)"]
 
 
 def an_older_run(folder):
@@ -204,7 +204,8 @@ class Old(Config):
 
 @dataclasses.dataclass(frozen=True)
 class New(Old):
-    kind: "str" = field("plain", "what is new", before="plain")
+    before = {"kind": "plain"}
+    kind: "str" = field("plain", "what is new")
 
 
 def test_a_run_from_before_a_field_was_there_goes_on(tmp_path):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gtn_tf.commands import command_line, train
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.evaluation import few_step
+from gtn_tf.evaluation import few_step, tables
 from gtn_tf.meta import costs
 from gtn_tf.networks import learners
 from gtn_tf.runs import builders
@@ -25,10 +25,13 @@ from gtn_tf.runs.fields import field
 class BenchmarkConfig(TrainingConfig):
     """The run whose outer step is timed, and how."""
 
-    num_repeats: int = field(5, "times that each is timed", low=1, high=1000)
+    num_repeats: int = field(
+        5, "Times that each is timed.", group="benchmark", low=1, high=1000
+    )
     product_size: int = field(
         2048,
-        "rows of the square matrices whose product is the limit",
+        "Rows of the square matrices whose product is the limit.",
+        group="benchmark",
         low=1,
         high=2**15,
     )
@@ -120,20 +123,26 @@ def format_table(parts: list[Part], seconds: np.ndarray) -> str:
     """
     rates = np.array([part.flops for part in parts]) / seconds / 1e9
     shares = rates / rates[:, :1]  # of the product's rate in the same turn
-    lines = [
-        "| what | seconds | GFLOP | GFLOP/s | of the limit | least | most |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for index, part in enumerate(parts):
         share = shares[:, index]
-        lines.append(
-            f"| {part.name} | {np.median(seconds[:, index]):.4g} "
-            f"| {part.flops / 1e9:.4g} | {np.median(rates[:, index]):.4g} "
-            f"| {np.median(share):.0%} | {share.min():.0%} | {share.max():.0%} |"
+        rows.append(
+            [
+                part.name,
+                f"{np.median(seconds[:, index]):.4g}",
+                f"{part.flops / 1e9:.4g}",
+                f"{np.median(rates[:, index]):.4g}",
+                f"{np.median(share):.0%}",
+                f"{share.min():.0%}",
+                f"{share.max():.0%}",
+            ]
         )
+    headers = ["what", "seconds", "GFLOP", "GFLOP/s", "of the limit", "least", "most"]
     ratio = np.median(seconds[:, 2] / seconds[:, 1])
-    lines.append(f"\nAn outer step takes {ratio:.1f} times the inner steps in it.")
-    return "\n".join(lines)
+    return (
+        tables.markdown(rows, headers)
+        + f"\n\nAn outer step takes {ratio:.1f} times the inner steps in it."
+    )
 
 
 def main() -> int:

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+from gtn_tf.commands.help_text import help_text
 from gtn_tf.errors import Diverged, UserError
+from gtn_tf.runs import fields
 
 
 def define_flags(config_class: type) -> None:
@@ -27,12 +29,32 @@ def define_flags(config_class: type) -> None:
         "bool": flags.DEFINE_bool,
     }
     for field in dataclasses.fields(config_class):
-        text = field.metadata["help"]
-        if field.metadata["choices"]:
-            text += f" [{' | '.join(field.metadata['choices'])}]"
+        allowed = fields.allowed(field)
+        text = field.metadata["help"] + (f" ({allowed})" if allowed else "")
         define[field.type](field.name, field.default, text)
-        # --help shows the flags of the main module.
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])
+
+
+class _HelpFlag(flags.BooleanFlag):
+    """In place of absl's flag of this name, whose list is alphabetical."""
+
+    def __init__(self, name: str, short_name: str | None, text: str):
+        super().__init__(name, False, "show this help", short_name, allow_override=True)
+        self._text = text
+
+    def parse(self, argument) -> None:
+        if self._parse(argument):
+            print(self._text, flush=True)
+            raise SystemExit
+
+
+def _define_help(config_class: type, command: Callable) -> None:
+    app.define_help_flags()
+    names = filter(None, ("__main__", command.__module__))
+    docs = (sys.modules[name].__doc__ for name in names)
+    description = "\n\n".join(doc.strip() for doc in docs if doc)
+    text = help_text(config_class, description)
+    flags.DEFINE_flag(_HelpFlag("help", "?", text))
+    flags.DEFINE_flag(_HelpFlag("helpshort", None, text))
 
 
 def run(
@@ -55,12 +77,12 @@ def run(
       these with one line on stderr. 70 for anything else, which is a mistake of the
       library, with its traceback.
     """
-    app.define_help_flags()
+    _define_help(config_class, command)
     define_flags(config_class)
     try:
         try:
             rest = flags.FLAGS(_found(arguments, config_class))[1:]
-        except SystemExit:  # absl has printed what --help asks for
+        except SystemExit:  # what --help asks for is printed
             return 0
         except BrokenPipeError:  # as in --help | head; Python would flush again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,8 +93,8 @@ def run(
             raise UserError(
                 f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"
             )
-        fields = dataclasses.fields(config_class)
-        command(config_class(**{f.name: flags.FLAGS[f.name].value for f in fields}))
+        names = [field.name for field in dataclasses.fields(config_class)]
+        command(config_class(**{name: flags.FLAGS[name].value for name in names}))
     except flags.Error as error:
         return _fail(f"{error}; --help lists the flags and their values", 2)
     except UserError as error:
@@ -102,14 +124,21 @@ def _found(arguments: list[str], config_class: type) -> list[str]:
     package = config_class.__module__.partition(".")[0]
     folder = importlib.resources.files(package) / "flagfiles"
 
-    def found(argument: str) -> str:
-        name, is_flag, path = argument.partition("=")
+    def found(path: str) -> str:
         ours = folder / path
-        if name.lstrip("-") != "flagfile" or not is_flag or Path(path).exists():
-            return argument
-        return f"--flagfile={ours}" if path and ours.is_file() else argument
+        return str(ours) if not Path(path).exists() and ours.is_file() else path
 
-    return [found(argument) for argument in arguments]
+    flag = ("--flagfile", "-flagfile")
+    result: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, is_flag, path = argument.partition("=")
+        if before in flag:
+            result.append(found(argument))
+        elif name in flag and is_flag:
+            result.append(f"{name}={found(path)}")
+        else:
+            result.append(argument)
+    return result
 
 
 def _fail(error, code: int) -> int:

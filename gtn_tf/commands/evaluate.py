@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gtn_tf.commands import command_line
 from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
-from gtn_tf.evaluation import few_step, measures, plots
+from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
 from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.fields import check, field
@@ -34,24 +34,47 @@ _FIGURES = {
 class EvaluationConfig:
     """Which runs are evaluated, and how."""
 
-    workdir: str = field("", "folder of the run: its last checkpoint is evaluated")
+    workdir: str = field(
+        "", "The folder of the run. Its last checkpoint is evaluated.", group="runs"
+    )
     compare: str = field(
         "",
-        "folders of other runs of the same data set and T, joined by commas, to stand "
-        "beside it; WORKDIR/real always does where it is",
+        "Folders of other runs of the same data set and T, joined by commas, to stand "
+        "beside it. WORKDIR/real always does where it is there.",
+        group="runs",
     )
-    data_dir: str = field("", "folder with the original files; by default the run's")
-    split: str = field("test", "what is measured on", choices=("validation", "test"))
+    data_dir: str = field(
+        "",
+        "The folder with the original files. By default it is that of the run.",
+        group="runs",
+    )
+    split: str = field(
+        "test",
+        "The images on which accuracy is measured.",
+        group="measures",
+        choices=("validation", "test"),
+    )
     measures: str = field(
         "all",
-        f"what is measured, joined by commas: {', '.join(measures.MEASURES)}; all",
+        f"What is measured, joined by commas: {', '.join(measures.MEASURES)}; or all.",
+        group="measures",
     )
-    num_learners: int = field(10, "fresh learners for each mean", low=2, high=10_000)
+    num_learners: int = field(
+        10, "Fresh learners for each mean.", group="measures", low=2, high=10_000
+    )
     num_ensemble: int = field(
-        32, "learners of the largest ensemble (Figure 7: 32)", low=1, high=10_000
+        32,
+        "Learners in the largest ensemble. Figure 7 has 32.",
+        group="measures",
+        low=1,
+        high=10_000,
     )
     seed: int = field(
-        0, "of the learners' weights and the data order", low=0, high=2**31 - 1
+        0,
+        "The seed of the learners' weights and of the data order.",
+        group="measures",
+        low=0,
+        high=2**31 - 1,
     )
 
     def __post_init__(self):
@@ -162,7 +185,7 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
     Means with 95 % bootstrap intervals, and the p-value of Wilcoxon's signed-rank test
     of the first source against each other one, learner by learner.
     """
-    lines = []
+    by_measure = []
     for measure in measures.MEASURES:
         found = _accuracies(rows, measure)
         conditions = list(dict.fromkeys(condition for _, condition in found))
@@ -170,13 +193,14 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
             conditions = conditions[-1:]
         if not conditions:
             continue
-        lines += ["", f"| {measure.replace('_', ' ')} | {' | '.join(sources)} |"]
-        lines.append("|---" * (len(sources) + 1) + "|")
+        lines = []
         for condition in conditions:
             values = [found.get((source, condition)) for source in sources]
             cells = [_cell(own, values[0]) if own else "" for own in values]
-            lines.append(f"| {condition} | {' | '.join(cells)} |")
-    return "\n".join(lines[1:]) + "\n"
+            lines.append([condition, *cells])
+        headers = [measure.replace("_", " "), *sources]
+        by_measure.append(tables.markdown(lines, headers))
+    return "\n\n".join(by_measure) + "\n"
 
 
 def _cell(values: list[float], first: list[float] | None) -> str:

@@ -22,16 +22,23 @@ from gtn_tf.runs.fields import check, field
 class ExportConfig:
     """Which run is exported, and where to."""
 
-    workdir: str = field("", "folder of the run, finished or not: its last checkpoint")
-    output: str = field(
-        "", "folder to write, new or of an earlier export; by default WORKDIR/export"
+    workdir: str = field(
+        "",
+        "The folder of the run, finished or not. Its last checkpoint is exported.",
     )
-    data_dir: str = field("", "folder with the original files; by default the run's")
+    output: str = field(
+        "",
+        "The folder to write, new or of an earlier export. By default it is "
+        "WORKDIR/export.",
+    )
+    data_dir: str = field(
+        "", "The folder with the original files. By default it is that of the run."
+    )
     ready: bool = field(
         False,
-        "only the teacher, its variables in float16, and card.md, which says what it "
-        "teaches: what comes with the package in gtn_tf/ready/NAME; the run's "
-        "results.json and evaluation/ are quoted",
+        "Whether to write only what comes with the package in gtn_tf/ready/NAME: the "
+        "teacher, its variables in float16, and card.md, which says what it teaches. "
+        "The card quotes the run's results.json and evaluation/.",
     )
 
     def __post_init__(self):

@@ -40,24 +40,27 @@ STUDIES: dict[str, Callable] = dict.fromkeys(COMPARISONS, _compare) | {
 class StudyConfig(TrainingConfig):
     """A study, and the run whose variants it compares."""
 
-    study: str = field("curricula", "what is compared", choices=STUDIES)
+    study: str = field("curricula", "What is compared.", group="study", choices=STUDIES)
     num_seeds: int = field(
         5,
-        "runs of each variant, with seeds 0, 1, ...",
+        "Runs of each variant. Their seeds are 0, 1, ...",
+        group="study",
         low=1,
         high=1000,
         may_change=True,
     )
     num_trials: int = field(
         20,
-        "of the weight_norm study, with and without each",
+        "Trials of the weight_norm study: so many with it and so many without.",
+        group="study",
         low=1,
         high=10_000,
         may_change=True,
     )
     num_test_learners: int = field(
         5,
-        "fresh learners of each run; comparisons follow each step by step",
+        "Fresh learners of each run. Comparisons follow each of them step by step.",
+        group="run",
         low=2,
         high=10_000,
         may_change=True,

@@ -25,201 +25,325 @@ class TrainingConfig(fields.Config):
 
     dataset: str = field(
         "digits",
-        "digits, mnist, fashion_mnist, cifar10, or the name of any "
-        "tensorflow-datasets image classification set",
+        "The images to learn: digits, mnist, fashion_mnist, cifar10, or the name of "
+        "any image classification set of tensorflow-datasets.",
+        group="data",
     )
     data_dir: str = field(
         "",
-        "folder with the original files; where it has none, tensorflow-datasets",
+        "The folder with the original files. Where it has none, tensorflow-datasets "
+        "is asked for the data set.",
+        group="data",
         may_change=True,
     )
-    workdir: str = field(
-        "",
-        "folder of the run; by default runs/DATASET-TEACHER-HASH, where the hash "
-        "stands for the configuration",
-        may_change=True,
-    )
-    seed: int = field(
-        0, "of data splits, learners, and all sampling", low=0, high=2**31 - 1
+    augment: str = field(
+        "auto",
+        "Whether outer batches are cropped and flipped at random. auto does so for "
+        "CIFAR-10 only (A.2).",
+        group="data",
+        choices=("auto", "always", "never"),
     )
     teacher: str = field(
         "gtn",
-        "source of the inner loop's data",
+        "The source of the inner loop's batches: gtn draws them with a generator, "
+        "distillation learns their pixels, real takes training images.",
+        group="teacher",
         choices=TEACHERS,
     )
     curriculum: str = field(
         "full",
-        "what is learned of the presentation (section 3.2)",
+        "What is learned of the presentation (section 3.2): none draws latents afresh, "
+        "all_shuffled shows learned items in random order, shuffled_batch learned "
+        "batches in random order, full a learned sequence of batches.",
+        group="teacher",
         choices=curricula.CURRICULA,
+    )
+    latent_size: int = field(
+        64,
+        "Numbers in a latent z. Tables 2 and 3 have 128.",
+        group="teacher",
+        low=1,
+        high=100_000,
+    )
+    generator_widths: str = field(
+        "256-64-32",
+        "Units, channels and filters of the generator's hidden layers. A.1 has "
+        "1024-128-64.",
+        group="teacher",
+    )
+    generator_output_scale: float = field(
+        2,
+        "The factor that follows the generator's tanh. The paper's text has 1.",
+        group="teacher",
+        low=1e-3,
+        high=1e3,
+    )
+    warm_start_steps: int = field(
+        1500,
+        "Steps in which generator and latents first learn to draw real images. With "
+        "more than 0, distilled pixels begin as real images. With 0, both begin as "
+        "noise (the paper), as teachers that store no batches always do.",
+        group="teacher",
+        low=0,
+        high=10**6,
     )
     learner: str = field(
         "any",
-        "learners to meta-train with, joined by commas: FAMILY "
-        f"({', '.join(families.FAMILIES)}), drawn from its predefined set; "
-        "FAMILY:WIDTHS as in mnist:64-128-256; or any, drawn from all families",
+        "The learners to meta-train with, joined by commas. FAMILY "
+        f"({', '.join(families.FAMILIES)}) draws from the family's predefined set; "
+        "FAMILY:WIDTHS, as in mnist:64-128-256, is one architecture; any draws from "
+        "all families.",
+        group="learners",
     )
     leave_out: str = field(
         "cifar10,depthwise,transformer",
-        "families, joined by commas, that any does not stand for; the final table "
-        "shows them as unseen",
+        "Families, joined by commas, that any does not stand for. The final table "
+        "shows them as unseen.",
+        group="learners",
     )
     num_learners: int = field(
-        5, "architectures in the predefined set", low=1, high=10_000
-    )
-    vary: str = field(
-        "all",
-        "what is drawn for each learner beside its widths, joined by commas: "
-        f"{', '.join(learners.VARIED)}; all; or none (the paper: weight norm, batch "
-        "norm, LeakyReLU, Kaiming normal)",
-    )
-    weight_norm: bool = field(True, "in learners and generator (section 2)")
-    normalization: str = field(
-        "batch",
-        "after learners' hidden layers, where it is not drawn: batch (the paper), "
-        "center: subtract the batch's mean only, layer, or none",
-        choices=("batch", "center", "layer", "none"),
-    )
-    learners_per_step: int = field(
-        1,
-        "learners whose meta-gradients an outer step averages, one after the other "
-        "in the memory of one (the paper: 1)",
+        5,
+        "Architectures in the predefined set.",
+        group="learners",
         low=1,
         high=10_000,
     )
+    vary: str = field(
+        "all",
+        "What is drawn for each learner beside its widths, joined by commas: "
+        f"{', '.join(learners.VARIED)}; or all, or none. The paper's learners have "
+        "weight norm, batch norm, LeakyReLU and Kaiming normal.",
+        group="learners",
+    )
+    weight_norm: bool = field(
+        True,
+        "Whether generator and learners have weight normalization (section 2); of the "
+        "learners, those for which it is not drawn.",
+        group="learners",
+    )
+    normalization: str = field(
+        "batch",
+        "What follows the learners' hidden layers where it is not drawn: batch (the "
+        "paper), layer, none, or center, which subtracts the batch's mean only.",
+        group="learners",
+        choices=("batch", "center", "layer", "none"),
+    )
     num_inner_steps: int = field(
-        10, "T (paper: MNIST 32, CIFAR-10 128)", low=1, high=100_000
+        10,
+        "Inner steps T, each on one batch of the teacher. The paper has 32 for MNIST "
+        "and 128 for CIFAR-10.",
+        group="inner loop",
+        low=1,
+        high=100_000,
     )
     inner_batch_size: int = field(
-        32, "images per inner step (Tables 2, 3: 128)", low=1, high=100_000
+        32,
+        "Images in the batch of an inner step. Tables 2 and 3 have 128.",
+        group="inner loop",
+        low=1,
+        high=100_000,
     )
     inner_optimizer: str = field(
         "muon",
-        "sgd with momentum (Equation 1: the paper), adam, or muon: orthogonalized "
-        "momentum, whose rates fit other networks",
+        "What trains the learners: sgd with momentum (Equation 1), adam, or muon, "
+        "which orthogonalizes the momentum. The rates of muon fit other networks.",
+        group="inner loop",
         choices=inner_optimizers.INNER_OPTIMIZERS,
     )
     inner_loss: str = field(
         "cross_entropy",
-        "loss of the inner loop (section 2)",
+        "The loss that the learners minimize on the teacher's batches (section 2).",
+        group="inner loop",
         choices=inner_loop.INNER_LOSSES,
     )
     inner_learning_rate: float = field(
-        0.05, "initial value, meta-learned (Tables 2, 3: 0.02)", low=1e-8, high=100
+        0.05,
+        "The inner learning rate at the start; it is meta-learned. Tables 2 and 3 have "
+        "0.02.",
+        group="inner loop",
+        low=1e-8,
+        high=100,
     )
     inner_decay: float = field(
         0.3,
-        "fraction of the initial learning rate at the last inner step, on a line from "
-        "the first, where each step has its own (the paper: 1)",
+        "The last inner step's initial learning rate, as a fraction of the first's; "
+        "those between lie on a line. It holds where each step has its own rate. The "
+        "paper has 1.",
+        group="inner loop",
         low=1e-6,
         high=1,
     )
     inner_momentum: float = field(
-        0.5, "initial value, meta-learned (Tables 2, 3: 0.5)", low=0, high=0.9999
+        0.5,
+        "The inner momentum at the start; it is meta-learned. Tables 2 and 3 have 0.5.",
+        group="inner loop",
+        low=0,
+        high=0.9999,
     )
     inner_hyperparameters: str = field(
         "per_step",
-        "one learned value for all inner steps, or one for each",
+        "Whether all inner steps share one learned rate and momentum, or each has its "
+        "own.",
+        group="inner loop",
         choices=("shared", "per_step"),
-    )
-    outer_batch_size: int = field(
-        64, "real images in the meta-loss (Tables 2, 3: 128, 256)", low=1, high=10**6
-    )
-    intermediate_loss_every: int = field(
-        1,
-        "add the meta-loss after every so many inner steps; 0: after the last only "
-        "(the paper's text)",
-        low=0,
-        high=100_000,
-    )
-    augment: str = field(
-        "auto",
-        "random crops and flips of outer batches; auto: for CIFAR-10 (A.2)",
-        choices=("auto", "always", "never"),
     )
     num_outer_steps: int = field(
         600,
-        "meta-gradient steps (paper: MNIST 2000, CIFAR-10 1700)",
+        "Outer steps, each with one meta-gradient. The paper has 2000 for MNIST and "
+        "1700 for CIFAR-10.",
+        group="outer loop",
         low=1,
         high=10**9,
         may_change=True,
     )
+    outer_batch_size: int = field(
+        64,
+        "Real images in the meta-loss. Tables 2 and 3 have 128 and 256.",
+        group="outer loop",
+        low=1,
+        high=10**6,
+    )
+    learners_per_step: int = field(
+        1,
+        "Learners whose meta-gradients an outer step averages. They take turns in the "
+        "memory of one. The paper has 1.",
+        group="outer loop",
+        low=1,
+        high=10_000,
+    )
+    intermediate_loss_every: int = field(
+        1,
+        "Inner steps from one meta-loss to the next; their sum is minimized. With 0, "
+        "there is one, after the last step (the paper's text).",
+        group="outer loop",
+        low=0,
+        high=100_000,
+    )
+    outer_learning_rate: float = field(
+        0.003,
+        "The learning rate of Adam, which moves the teacher. Table 2 has 0.01, Table 3 "
+        "0.002.",
+        group="outer loop",
+        low=1e-8,
+        high=10,
+    )
+    outer_decay: float = field(
+        0.02,
+        "The fraction of the outer learning rate that cosine decay ends at. 1 is no "
+        "decay (the paper's text).",
+        group="outer loop",
+        low=0,
+        high=1,
+    )
+    outer_beta_1: float = field(
+        0.9,
+        "The beta 1 of Adam. Tables 2 and 3 have 0.9.",
+        group="outer loop",
+        low=0,
+        high=0.999999,
+    )
+    outer_beta_2: float = field(
+        0.999,
+        "The beta 2 of Adam. Table 2 has 0.999, Table 3 0.9.",
+        group="outer loop",
+        low=0,
+        high=0.999999,
+    )
+    outer_epsilon: float = field(
+        1e-8,
+        "The epsilon of Adam. Table 3 has 1e-5.",
+        group="outer loop",
+        low=1e-16,
+        high=1,
+    )
+    clip_norm: float = field(
+        5,
+        "The global norm that a longer meta-gradient is clipped to. With 0, none is "
+        "clipped.",
+        group="outer loop",
+        low=0,
+        high=1e9,
+    )
+    max_divergences: int = field(
+        20,
+        "Times that training may go back to the last good state before it stops. With "
+        "0, it stops at the first divergence.",
+        group="outer loop",
+        low=0,
+        high=10**6,
+        may_change=True,
+    )
+    workdir: str = field(
+        "",
+        "The folder of the run. By default it is runs/DATASET-TEACHER-HASH, where the "
+        "hash stands for the configuration.",
+        group="run",
+        may_change=True,
+    )
+    seed: int = field(
+        0,
+        "The seed of data splits, learners and all sampling.",
+        group="run",
+        low=0,
+        high=2**31 - 1,
+    )
     time_limit_seconds: float = field(
         0,
-        "stop each training after so many seconds; 0: no limit",
+        "Seconds after which each training stops. With 0, there is no limit.",
+        group="run",
         low=0,
         high=1e9,
         may_change=True,
     )
-    outer_learning_rate: float = field(
-        0.003, "of Adam (Table 2: 0.01, Table 3: 0.002)", low=1e-8, high=10
-    )
-    outer_decay: float = field(
-        0.02,
-        "cosine decay to this fraction of the rate; 1: none (the paper's text)",
-        low=0,
-        high=1,
-    )
-    outer_beta_1: float = field(0.9, "of Adam (Tables 2, 3: 0.9)", low=0, high=0.999999)
-    outer_beta_2: float = field(
-        0.999, "of Adam (Table 2: 0.999, Table 3: 0.9)", low=0, high=0.999999
-    )
-    outer_epsilon: float = field(1e-8, "of Adam (Table 3: 1e-5)", low=1e-16, high=1)
-    clip_norm: float = field(
-        5, "global norm of the meta-gradient; 0: not clipped", low=0, high=1e9
-    )
-    max_divergences: int = field(
-        20,
-        "times that training may go back to the last good state before it stops; 0: "
-        "stop at the first",
-        low=0,
-        high=10**6,
-        may_change=True,
-    )
-    latent_size: int = field(64, "numbers in z (Tables 2, 3: 128)", low=1, high=100_000)
-    generator_widths: str = field(
-        "256-64-32",
-        "units, channels and filters of the generator's hidden layers "
-        "(A.1: 1024-128-64)",
-    )
-    generator_output_scale: float = field(
-        2, "factor after the tanh (the paper's text: 1)", low=1e-3, high=1e3
-    )
-    warm_start_steps: int = field(
-        1500,
-        "steps in which generator and latents first learn to draw real images; "
-        "distilled pixels begin as the images; 0: begin as noise (the paper), as "
-        "teachers that store no batches always do",
-        low=0,
-        high=10**6,
-    )
-    recompute: str = field(
-        "auto",
-        "compute activations again on the way back (Appendix D), keep them, or decide "
-        "by their estimated size",
-        choices=("auto", "always", "never"),
-    )
-    segment_length: int = field(
-        1, "inner steps between kept states when recomputing", low=1, high=100_000
-    )
-    precision: str = field(
-        "float32",
-        "bfloat16: convolutions and products only",
-        choices=("float32", "bfloat16"),
-    )
     validate_every: int = field(
         100,
-        "outer steps between validations, summaries and image grids",
+        "Outer steps between validations, summaries and image grids.",
+        group="run",
         low=1,
         high=10**9,
     )
     checkpoint_every_seconds: float = field(
-        60, "seconds between checkpoints", low=0, high=1e9, may_change=True
+        60,
+        "Seconds between checkpoints.",
+        group="run",
+        low=0,
+        high=1e9,
+        may_change=True,
     )
     compare_with_real: bool = field(
-        True, "meta-train real data's rates as well, for the table", may_change=True
+        True,
+        "Whether the rates of real data are meta-trained as well, for the final table.",
+        group="run",
+        may_change=True,
     )
     num_test_learners: int = field(
-        20, "fresh learners in the final table", low=2, high=10_000, may_change=True
+        20,
+        "Fresh learners that the final table averages.",
+        group="run",
+        low=2,
+        high=10_000,
+        may_change=True,
+    )
+    recompute: str = field(
+        "auto",
+        "Whether activations are computed again on the way back (Appendix D) or kept. "
+        "auto decides by their estimated size.",
+        group="run",
+        choices=("auto", "always", "never"),
+    )
+    segment_length: int = field(
+        1,
+        "Inner steps between the states that are kept when recomputing.",
+        group="run",
+        low=1,
+        high=100_000,
+    )
+    precision: str = field(
+        "float32",
+        "The precision of the arithmetic. With bfloat16, only convolutions and "
+        "products are computed in it.",
+        group="run",
+        choices=("float32", "bfloat16"),
     )
 
     def __post_init__(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from gtn_tf.errors import UserError
 
@@ -14,26 +14,25 @@ def field(
     default: Any,
     help_text: str,
     *,
+    group: str = "flags",
     choices: Collection[str] | None = None,
     low: float | None = None,
     high: float | None = None,
     may_change: bool = False,
-    before: Any = None,
 ) -> Any:
     """A dataclass field with its flag's help, range (both ends included) or choices.
 
     Args:
+      group: the heading under which --help shows the flag.
       may_change: a run can be continued with another value of this field.
-      before: the value of runs recorded when there was no such field; they can be
-        continued.
     """
     metadata = {
         "help": help_text,
+        "group": group,
         "choices": choices,
         "low": low,
         "high": high,
         "may_change": may_change,
-        "before": before,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -56,18 +55,52 @@ def check(instance) -> None:
 def _check_value(field: dataclasses.Field, value: Any) -> None:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices is not None and value not in choices:
-        raise UserError(
-            f"--{field.name}={value} is unknown: give one of {', '.join(choices)}"
-        )
+        raise UserError(f"--{field.name}={value} is unknown: give {allowed(field)}")
     if low is not None and not low <= value <= high:
         raise UserError(
-            f"--{field.name}={value} is out of range: give a value from {low:g} to "
-            f"{high:g} ({field.metadata['help']})"
+            f"--{field.name}={value} is out of range: give a value {allowed(field)} "
+            f"({field.metadata['help']})"
         )
+
+
+def allowed(field: dataclasses.Field) -> str:
+    """A field's choices or its range, in words; nothing where it has neither."""
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    if choices is not None:
+        return f"one of {', '.join(choices)}"
+    if low is None:
+        return ""
+    # An integer in full: 2147483647 says more than 2.14748e+09.
+    return "from {} to {}".format(
+        *(end if field.type == "int" else f"{end:g}" for end in (low, high))
+    )
+
+
+def grouped(config_class: type) -> dict[str, list[dataclasses.Field]]:
+    """A configuration's fields by group, in their order.
+
+    Groups that a class adds to those of the class it extends go before them.
+    """
+    groups: dict[str, list[dataclasses.Field]] = {}
+    for field in dataclasses.fields(config_class):
+        groups.setdefault(field.metadata["group"], []).append(field)
+    inherited = {
+        field.metadata["group"]
+        for base in filter(dataclasses.is_dataclass, config_class.__bases__)
+        for field in dataclasses.fields(base)
+    }
+    return dict(sorted(groups.items(), key=lambda item: item[0] in inherited))
 
 
 class Config:
-    """What every configuration that is recorded in a folder can do."""
+    """What every configuration that is recorded in a folder can do.
+
+    Attributes:
+      before: values of runs recorded when there were no such fields; they can be
+        continued.
+    """
+
+    before: ClassVar[dict[str, Any]] = {}
 
     def fixed(self) -> dict[str, Any]:
         """The fields that must be equal for what is in a folder to be continued."""
@@ -83,19 +116,13 @@ class Config:
 
         Of a run as it could be before a field was there, they are as they were.
         """
-        fixed = repr(sorted(self.fixed().items() - self._before().items()))
+        fixed = repr(sorted(self.fixed().items() - self.before.items()))
         return hashlib.sha256(fixed.encode()).hexdigest()[:8]
 
     def as_flagfile(self) -> str:
         """Lines of --name=value with which the same can be done again."""
         values = dataclasses.asdict(self)
         return "".join(f"--{name}={value}\n" for name, value in values.items())
-
-    @classmethod
-    def _before(cls) -> dict[str, Any]:
-        """Values of runs that were recorded when their fields were not there."""
-        found = {f.name: f.metadata["before"] for f in dataclasses.fields(cls)}
-        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def values_of(cls, text: str) -> dict[str, Any]:
@@ -111,7 +138,7 @@ class Config:
             "float": float,
             "bool": {"True": True, "False": False}.__getitem__,
         }
-        values = cls._before()
+        values = dict(cls.before)
         for line in text.splitlines():
             name, _, value = line.removeprefix("--").partition("=")
             try:

@@ -15,7 +15,7 @@ import numpy as np
 from tabulate import tabulate
 
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.evaluation import few_step, measures, plots
+from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs import builders, files, meta_training, workdirs
 from gtn_tf.runs.config import TrainingConfig
@@ -181,7 +181,7 @@ def format_table(comparison: Comparison, records: list[dict]) -> str:
         "outer steps",
         "seconds",
     ]
-    lines = [f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
+    rows = []
     for name in comparison.variants:
         runs = [record for record in records if record["variant"] == name]
         done = [record for record in runs if not record["diverged"]]
@@ -190,8 +190,8 @@ def format_table(comparison: Comparison, records: list[dict]) -> str:
         if done:
             cells |= _cells(comparison, done, records)
         if runs:
-            lines.append("| " + " | ".join(str(cells[h]) for h in headers) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append([cells[header] for header in headers])
+    return tables.markdown(rows, headers) + "\n"
 
 
 def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dict:

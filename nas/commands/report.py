@@ -24,6 +24,7 @@ import numpy as np
 
 from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
+from gtn_tf.evaluation import tables
 from gtn_tf.runs import fields, workdirs
 from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import correlation, plots, training_runs
@@ -62,13 +63,15 @@ class ReportConfig:
     """Which runs, and where the page goes."""
 
     folders: str = fields.field(
-        "", "folders of searches and training runs, joined by commas, or as arguments"
+        "",
+        "The folders of searches and training runs, joined by commas. They can be "
+        "given as arguments as well.",
     )
-    output: str = fields.field("", "folder for the page and its figures")
+    output: str = fields.field("", "The folder for the page and its figures.")
     reference: str = fields.field(
         "search",
-        "the evaluation that proxies are compared with; where its searches differ in a "
-        "flag, each gets a table",
+        "The evaluation that proxies are compared with. Where its searches differ in a "
+        "flag, each gets a table.",
         choices=tuple(name for name in EVALUATIONS if name != "final"),
     )
 
@@ -212,11 +215,10 @@ def _correlation_sections(
 
 def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
     """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
-    lines = [
-        "| proxy | architectures | Spearman | Kendall | Spearman, better half "
-        "| Kendall, better half | precision, top 10 % | seconds | diverged |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    headers = ["proxy", "architectures", "Spearman", "Kendall"]
+    headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
+    headers += ["seconds", "diverged"]
+    rows = []
     for name, proxy in proxies.items():
         found = correlation.agreement(proxy, reference)
         if found is None:
@@ -225,54 +227,53 @@ def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
             *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
             f"{found.precision:.0%}",
             f"{found.seconds:.1f}",
-            str(proxy.num_diverged),
+            proxy.num_diverged,
         ]
-        lines.append(f"| {name} | {found.num_architectures} | {' | '.join(cells)} |")
-    seconds = np.mean(list(reference.seconds.values()))
-    lines.append(
-        f"| (reference) | {len(reference.scores)} | | | | | | {seconds:.1f} "
-        f"| {reference.num_diverged} |"
-    )
-    return "\n".join(lines)
+        rows.append([name, found.num_architectures, *cells])
+    seconds = f"{np.mean(list(reference.seconds.values())):.1f}"
+    own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
+    rows.append(["(reference)", *own])
+    return tables.markdown(rows, headers)
 
 
 def best_table(entries: list[Entry], count: int = 10) -> str:
     """Markdown: the best architectures, best first."""
-    lines = ["| score | seconds | architecture |", "|---|---|---|"]
+    rows = []
     for entry in sorted(entries, key=lambda e: -e.score)[:count]:
-        diverged = " (diverged)" if entry.diverged else ""
-        lines.append(
-            f"| {entry.score:.4g}{diverged} | {entry.seconds:.1f} | "
-            f"{entry.architecture} |"
-        )
-    return "\n".join(lines)
+        score = f"{entry.score:.4g}{' (diverged)' if entry.diverged else ''}"
+        rows.append([score, f"{entry.seconds:.1f}", entry.architecture])
+    return tables.markdown(rows, ["score", "seconds", "architecture"])
 
 
 def table_1(finals: list[Search]) -> str:
     """Markdown: ours and the paper's; a row for each architecture and setting."""
-    rows: dict[tuple, list[Entry]] = {}
+    found: dict[tuple, list[Entry]] = {}
     for config, entries in finals:
         setting = f"{config.dataset}, N={config.num_cells}, F={config.num_filters}, "
         setting += f"{config.num_epochs:g} epochs"
         setting += f", cutout {config.cutout}" if config.cutout else ""
         for entry in entries:
-            rows.setdefault((setting, entry.architecture), []).append(entry)
-    lines = [
-        "| model | test error in %, mean ± SD | repeats | parameters | hours each |",
-        "|---|---|---|---|---|",
-    ]
-    for (setting, architecture), entries in rows.items():
+            found.setdefault((setting, entry.architecture), []).append(entry)
+    ours = []
+    for (setting, architecture), entries in found.items():
         errors = [100 * (1 - entry.score) for entry in entries]
         deviation = f" ± {np.std(errors, ddof=1):.2f}" if len(errors) > 1 else ""
         hours = np.mean([entry.seconds for entry in entries]) / 3600
-        lines.append(
-            f"| {architecture} ({setting}) | {np.mean(errors):.2f}{deviation} | "
-            f"{len(errors)} | {entries[0].num_params:,} | {hours:.2f} |"
+        ours.append(
+            [
+                f"{architecture} ({setting})",
+                f"{np.mean(errors):.2f}{deviation}",
+                len(errors),
+                f"{entries[0].num_params:,}",
+                f"{hours:.2f}",
+            ]
         )
-    lines += ["", "The paper's rows (CIFAR-10):", ""]
-    lines += ["| model | error in % | parameters | GPU days |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in PAPER]
-    return "\n".join(lines)
+    headers = ["model", "test error in %, mean ± SD", "repeats", "parameters"]
+    return (
+        tables.markdown(ours, [*headers, "hours each"])
+        + "\n\nThe paper's rows (CIFAR-10):\n\n"
+        + tables.markdown(PAPER, ["model", "error in %", "parameters", "GPU days"])
+    )
 
 
 def as_page(text: str, folder: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gtn_tf.errors import UserError
+from gtn_tf.evaluation import tables
 from gtn_tf.runs import workdirs
 from nas.reporting import plots
 
@@ -35,15 +36,16 @@ def _results(folder: Path) -> str:
         return "Not finished."
     try:
         results = json.loads(path.read_text())
-        lines = ["| data | few-step test accuracy | 95 % interval |", "|---|---|---|"]
+        rows = []
         for source in ("teacher", "real"):
             if source in results:
                 found = results[source]["test_accuracy"]
                 mean, low, high = (float(found[key]) for key in ("mean", "low", "high"))
-                lines.append(f"| {source} | {mean:.2%} | {low:.2%} to {high:.2%} |")
+                rows.append([source, f"{mean:.2%}", f"{low:.2%} to {high:.2%}"])
         steps, seconds = int(results["num_outer_steps"]), float(results["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is no results file of bin/train ({error!r}): run it again"
         ) from None
-    return "\n".join([*lines, "", f"{steps} outer steps in {seconds:.0f} s."])
+    table = tables.markdown(rows, ["data", "few-step test accuracy", "95 % interval"])
+    return f"{table}\n\n{steps} outer steps in {seconds:.0f} s."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
@@ -18,99 +19,179 @@ from nas.spaces.registry import SPACES
 class SearchConfig(fields.Config):
     """What is searched, how it is judged, and where. The defaults are digits."""
 
-    workdir: str = field(
-        "",
-        "folder of the search; by default runs/search-DATASET-EVALUATION-HASH, where "
-        "the hash stands for the configuration",
-        may_change=True,
-    )
+    before: ClassVar[dict[str, Any]] = {"space": "nao"}
+
     space: str = field(
         "nao",
-        "the space whose architectures are searched",
+        "The space whose architectures are searched.",
+        group="search",
         choices=SPACES,
-        before="nao",
     )
     evaluation: str = field(
         "teacher",
-        "what judges an architecture: the proxy on teacher data, another proxy, the "
-        "search evaluation, or the final evaluation on the test split",
+        "What judges an architecture: teacher, a few steps on its data; real_steps, "
+        "as many on real data; another proxy; search, the search evaluation; or "
+        "final, the evaluation on the test split.",
+        group="search",
         choices=EVALUATIONS,
     )
-    teacher: str = field(
-        "",
-        "exported folder of the teacher; where none is given for digits, one "
-        "that is trained in minutes if it is not there",
+    oracle: str = field(
+        "random", "What proposes architectures.", group="search", choices=ORACLES
     )
-    oracle: str = field("random", "what proposes architectures", choices=ORACLES)
     architectures: str = field(
         "",
-        "file with an architecture in each line, judged in this order in place of an "
-        "oracle's",
+        "A file with an architecture in each line. They are judged in this order, in "
+        "place of an oracle's proposals.",
+        group="search",
         may_change=True,
     )
-    dataset: str = field("digits", "as for bin/train")
-    data_dir: str = field("", "folder with the original files", may_change=True)
-    seed: int = field(0, "of the proposals", low=0, high=2**31 - 2)
-    evaluation_seed: int = field(
-        0, "of the networks' weights and data order", low=0, high=2**31 - 1
-    )
-    num_nodes: int = field(
-        5, "B, nodes of one of NAO's cells (paper: 5)", low=1, high=8
-    )
-    num_cells: int = field(1, "N (paper: 3, final 6)", low=1, high=100)
-    num_filters: int = field(8, "F (paper: 32, final 36 or 128)", low=2, high=10_000)
     max_trials: int = field(
-        20, "architectures in the end (paper: 800)", low=1, high=10**7, may_change=True
+        20,
+        "Architectures that are judged in all. The paper has 800.",
+        group="search",
+        low=1,
+        high=10**7,
+        may_change=True,
     )
     time_limit_seconds: float = field(
         0,
-        "begin no evaluation after so many; 0: no limit",
+        "Seconds after which no evaluation begins. With 0, there is no limit.",
+        group="search",
         low=0,
         high=1e9,
         may_change=True,
     )
+    seed: int = field(
+        0, "The seed of the proposals.", group="search", low=0, high=2**31 - 2
+    )
+    evaluation_seed: int = field(
+        0,
+        "The seed of the networks' weights and of the data order.",
+        group="search",
+        low=0,
+        high=2**31 - 1,
+    )
+    dataset: str = field(
+        "digits", "The images, by name as for bin/train.", group="data"
+    )
+    data_dir: str = field(
+        "",
+        "The folder with the original files. Where it has none, tensorflow-datasets "
+        "is asked for the data set.",
+        group="data",
+        may_change=True,
+    )
+    num_nodes: int = field(
+        5,
+        "Nodes B of one of NAO's cells. The paper has 5.",
+        group="networks",
+        low=1,
+        high=8,
+    )
+    num_cells: int = field(
+        1,
+        "N; a network has 3N + 2 cells. The paper has N = 3, and 6 in the final "
+        "evaluation.",
+        group="networks",
+        low=1,
+        high=100,
+    )
+    num_filters: int = field(
+        8,
+        "Filters F of the first cells. The paper has 32, and 36 or 128 in the final "
+        "evaluation.",
+        group="networks",
+        low=2,
+        high=10_000,
+    )
+    teacher: str = field(
+        "",
+        "The exported folder of the teacher. Where none is given for digits, one is "
+        "trained in minutes if it is not there.",
+        group="few steps",
+    )
     num_steps: int = field(
         0,
-        "steps of the proxies that train in few on real data; 0: the teacher's T, or "
-        "128 (paper)",
+        "Steps of the proxies that train in few steps on real data. With 0, as many as "
+        "the teacher's T, or 128 (the paper) without a teacher.",
+        group="few steps",
         low=0,
         high=10**7,
     )
     num_validation_images: int = field(
-        5000, "that few-step learners are scored on, at most", low=1, high=10**9
+        5000,
+        "Images that learners of few steps are scored on, at most.",
+        group="few steps",
+        low=1,
+        high=10**9,
     )
     num_epochs: float = field(
         20,
-        "of training on real data (paper: 100 for search, 600 for final evaluation)",
+        "Epochs of training on real data. The paper has 100 for search and 600 for the "
+        "final evaluation.",
+        group="training on real data",
         low=1e-3,
         high=1e6,
     )
     early_epochs: float = field(
         0,
-        "after which early-stopped training is; 0: a tenth of --num_epochs",
+        "Epochs after which early_stopped stops. With 0, a tenth of --num_epochs.",
+        group="training on real data",
         low=0,
         high=1e6,
     )
-    batch_size: int = field(128, "on real data (NAO: 128)", low=1, high=100_000)
-    learning_rate: float = field(
-        0.025, "on real data, at the start (NAO: 0.025)", low=1e-8, high=100
+    batch_size: int = field(
+        128,
+        "Images in a batch. NAO has 128.",
+        group="training on real data",
+        low=1,
+        high=100_000,
     )
-    weight_decay: float = field(3e-4, "on real data (NAO: 3e-4)", low=0, high=1)
+    learning_rate: float = field(
+        0.025,
+        "The learning rate at the start. NAO has 0.025.",
+        group="training on real data",
+        low=1e-8,
+        high=100,
+    )
+    weight_decay: float = field(
+        3e-4,
+        "The weight decay. NAO has 3e-4.",
+        group="training on real data",
+        low=0,
+        high=1,
+    )
     cutout: int = field(
         0,
-        "side of the square cut out of real images, in pixels (NAO: 16)",
+        "The side of the square that is cut out of the images, in pixels. NAO has 16.",
+        group="training on real data",
         low=0,
         high=10_000,
     )
+    workdir: str = field(
+        "",
+        "The folder of the search. By default it is "
+        "runs/search-DATASET-EVALUATION-HASH, where the hash stands for the "
+        "configuration.",
+        group="run",
+        may_change=True,
+    )
     role: str = field(
         "local",
-        "all in one process, or chief (proposes, keeps the journal) and workers",
+        "Which part this process has: local does all; a chief proposes and keeps the "
+        "journal; a worker judges.",
+        group="run",
         choices=("local", "chief", "worker"),
         may_change=True,
     )
-    address: str = field("127.0.0.1:8000", "HOST:PORT of the chief", may_change=True)
+    address: str = field(
+        "127.0.0.1:8000", "HOST:PORT of the chief.", group="run", may_change=True
+    )
     worker: str = field(
-        "worker0", "this worker's name, each another one", may_change=True
+        "worker0",
+        "This worker's name. Each worker needs another one.",
+        group="run",
+        may_change=True,
     )
 
     def __post_init__(self):
