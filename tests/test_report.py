@@ -12,6 +12,7 @@ from gtn_tf.runs import meta_training, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.evaluations.base import Result
+from nas.reporting import page
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 from nas.spaces import nao
@@ -58,10 +59,10 @@ def test_correlations_and_page(searches, tmp_path):
     assert 0.5 < float(teacher[1].split()[0]) < 1
     assert teacher[-2:] == ["2.0", "0"]
     assert row(text, "teacher and params")[-2:] == ["4.0", "0"]
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert len(re.findall('src="data:image/png;base64,', page)) == 1
-    assert 'src="figure' not in page and "http" not in page
-    assert page.count("<table>") == text.count("\n|---|")
+    made = (tmp_path / "out" / "report.html").read_text()
+    assert len(re.findall('src="data:image/png;base64,', made)) == 1
+    assert 'src="figure' not in made and "http" not in made
+    assert made.count("<table>") == text.count("\n|---|")
 
 
 def test_repeated_seeds_are_one_judgement(searches, tmp_path):
@@ -168,4 +169,4 @@ def test_an_output_that_cannot_be_written(searches, tmp_path):
 
 
 def test_text_is_escaped(tmp_path):
-    assert "<script>" not in report.as_page("# <script>alert(1)</script>", tmp_path)
+    assert "<script>" not in page.as_page("# <script>alert(1)</script>", tmp_path)

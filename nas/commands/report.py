@@ -7,55 +7,17 @@ FOLDER/  report.html (self-contained)  report.md  figure_3c*.png  *.png
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import html
-import re
 import shutil
-import string
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
-
-import markdown
-import numpy as np
 
 from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
-from gtn_tf.evaluation import tables
-from gtn_tf.runs import fields, workdirs
+from gtn_tf.runs import fields
 from nas.evaluations.registry import EVALUATIONS
-from nas.reporting import correlation, plots, training_runs
-from nas.reporting.correlation import Scores
-from nas.search.config import SearchConfig
-from nas.search.journal import Entry, Journal
-
-_PAGE = string.Template("""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
-body { font: 16px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse } td, th { padding: 0.2em 0.8em; text-align: left }
-tr { border-bottom: 1px solid #ccc } img { max-width: 100% }
-</style></head><body>$body</body></html>
-""")
-
-# Table 1: model, error in percent, parameters, GPU days.
-PAPER = (
-    ("Random Search + GHN", "4.3 ± 0.1", "5.1M", "0.42"),
-    ("Random Search + Weight Sharing", "3.92", "3.9M", "0.25"),
-    ("Random Search + Real Data", "3.88 ± 0.08", "12.4M", "10"),
-    ("Random Search + GTN", "3.84 ± 0.06", "8.2M", "0.67"),
-    ("Random Search + Real Data + Cutout", "3.02 ± 0.03", "12.4M", "10"),
-    ("Random Search + GTN + Cutout", "2.92 ± 0.06", "8.2M", "0.67"),
-    (
-        "Random Search + Real Data + Cutout, F=128",
-        "2.51 ± 0.13",
-        "151.7M",
-        "10",
-    ),
-    ("Random Search + GTN + Cutout, F=128", "2.42 ± 0.03", "97.9M", "0.67"),
-)
+from nas.reporting import page, searches, training_runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +48,6 @@ class ReportConfig:
             raise UserError("--output is not given: give a folder for the page")
 
 
-class Search(NamedTuple):
-    """One search folder."""
-
-    config: SearchConfig
-    entries: list[Entry]
-
-
 def run(config: ReportConfig) -> None:
     """Writes the page.
 
@@ -100,11 +55,11 @@ def run(config: ReportConfig) -> None:
       UserError: a folder that holds neither a search nor a training run, or an
         output that cannot be written.
     """
-    searches, runs = [], []
+    found, runs = [], []
     for name in filter(None, config.folders.split(",")):
         folder = Path(name).expanduser()
         if (folder / "journal.jsonl").is_file():
-            searches.append(read_search(folder))
+            found.append(searches.read(folder))
         elif (folder / "metrics.csv").is_file():
             runs.append(folder)
         else:
@@ -116,12 +71,12 @@ def run(config: ReportConfig) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sections = [
-            *_search_sections(searches, config.reference, folder),
+            *searches.sections(found, config.reference, folder),
             *training_runs.sections(runs, folder),
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"
         (folder / "report.md").write_text(text)
-        (folder / "report.html").write_text(as_page(text, folder))
+        (folder / "report.html").write_text(page.as_page(text, folder))
         try:
             output.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
@@ -132,160 +87,6 @@ def run(config: ReportConfig) -> None:
                 "a folder that you may write to"
             ) from None
     print(text)
-
-
-def read_search(folder: Path) -> Search:
-    """Configuration and journal of a search folder.
-
-    Raises:
-      UserError: files that are no search's.
-    """
-    config = workdirs.read(SearchConfig, folder)
-    journal = Journal(folder / "journal.jsonl", config.search_space())
-    return Search(config, journal.entries)
-
-
-def _search_sections(
-    searches: list[Search], reference: str, output: Path
-) -> Iterable[str]:
-    finals = [search for search in searches if search.config.evaluation == "final"]
-    by_name = _by_name([search for search in searches if search not in finals])
-    scores = {
-        name: correlation.scores_of(entries)
-        for name, entries in by_name.items()
-        if entries
-    }
-    references = [name for name in scores if name.split()[0] == reference]
-    for name in references:
-        proxies = {other: scores[other] for other in scores if other not in references}
-        yield from _correlation_sections(proxies, name, scores[name], output)
-    if by_name and not references:
-        yield (
-            "## Rank correlation\n\nNone: no search here has the evaluation "
-            f"{reference}, which --reference names."
-        )
-    for name, entries in by_name.items():
-        if name not in references:
-            yield f"## Best by {name}\n\n" + best_table(entries)
-    if finals:
-        yield "## Final evaluation (Table 1)\n\n" + table_1(finals)
-
-
-def _by_name(searches: list[Search]) -> dict[str, list[Entry]]:
-    """Entries by evaluation; where its searches differ in a flag, by that as well.
-
-    Other seeds of an evaluation are more of the same, and so are other proposals.
-    """
-    ways = [search.config.fixed() for search in searches]
-    for way in ways:
-        for name in ("seed", "evaluation_seed", "oracle"):
-            del way[name]
-    found: dict[str, list[Entry]] = {}
-    for search, way in zip(searches, ways, strict=True):
-        rivals = [w for w in ways if w["evaluation"] == way["evaluation"]]
-        changes = [
-            f"--{name}={value}"
-            for name, value in way.items()
-            if any(rival[name] != value for rival in rivals)
-        ]
-        name = " ".join([search.config.evaluation, *changes])
-        found.setdefault(name, []).extend(search.entries)
-    return found
-
-
-def _correlation_sections(
-    proxies: dict[str, Scores], name_of_reference: str, reference: Scores, output: Path
-) -> Iterable[str]:
-    proxies = dict(proxies)
-    if "teacher" in proxies:
-        for name in list(proxies):
-            if name != "teacher":
-                both = correlation.rank_average(proxies["teacher"], proxies[name])
-                proxies[f"teacher and {name}"] = both
-    yield (
-        f"## Rank correlation with {name_of_reference} evaluation\n\n"
-        + correlation_table(proxies, reference)
-    )
-    if "teacher" in proxies:
-        flags = re.sub(r"\W+", "_", " ".join(name_of_reference.split()[1:]))
-        figure = output / f"figure_3c{flags}.png"
-        if plots.scatter(figure, proxies["teacher"], reference):
-            yield f"![Figure 3c]({figure.name})"
-
-
-def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
-    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
-    headers = ["proxy", "architectures", "Spearman", "Kendall"]
-    headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
-    headers += ["seconds", "diverged"]
-    rows = []
-    for name, proxy in proxies.items():
-        found = correlation.agreement(proxy, reference)
-        if found is None:
-            continue
-        cells = [
-            *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
-            f"{found.precision:.0%}",
-            f"{found.seconds:.1f}",
-            proxy.num_diverged,
-        ]
-        rows.append([name, found.num_architectures, *cells])
-    seconds = f"{np.mean(list(reference.seconds.values())):.1f}"
-    own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
-    rows.append(["(reference)", *own])
-    return tables.markdown(rows, headers)
-
-
-def best_table(entries: list[Entry], count: int = 10) -> str:
-    """Markdown: the best architectures, best first."""
-    rows = []
-    for entry in sorted(entries, key=lambda e: -e.score)[:count]:
-        score = f"{entry.score:.4g}{' (diverged)' if entry.diverged else ''}"
-        rows.append([score, f"{entry.seconds:.1f}", entry.architecture])
-    return tables.markdown(rows, ["score", "seconds", "architecture"])
-
-
-def table_1(finals: list[Search]) -> str:
-    """Markdown: ours and the paper's; a row for each architecture and setting."""
-    found: dict[tuple, list[Entry]] = {}
-    for config, entries in finals:
-        setting = f"{config.dataset}, N={config.num_cells}, F={config.num_filters}, "
-        setting += f"{config.num_epochs:g} epochs"
-        setting += f", cutout {config.cutout}" if config.cutout else ""
-        for entry in entries:
-            found.setdefault((setting, entry.architecture), []).append(entry)
-    ours = []
-    for (setting, architecture), entries in found.items():
-        errors = [100 * (1 - entry.score) for entry in entries]
-        deviation = f" ± {np.std(errors, ddof=1):.2f}" if len(errors) > 1 else ""
-        hours = np.mean([entry.seconds for entry in entries]) / 3600
-        ours.append(
-            [
-                f"{architecture} ({setting})",
-                f"{np.mean(errors):.2f}{deviation}",
-                len(errors),
-                f"{entries[0].num_params:,}",
-                f"{hours:.2f}",
-            ]
-        )
-    headers = ["model", "test error in %, mean ± SD", "repeats", "parameters"]
-    return (
-        tables.markdown(ours, [*headers, "hours each"])
-        + "\n\nThe paper's rows (CIFAR-10):\n\n"
-        + tables.markdown(PAPER, ["model", "error in %", "parameters", "GPU days"])
-    )
-
-
-def as_page(text: str, folder: Path) -> str:
-    """The page of a Markdown text, the figures of its folder inside."""
-    body = markdown.markdown(html.escape(text, quote=False), extensions=["tables"])
-
-    def inlined(match):
-        data = base64.b64encode((folder / match[1]).read_bytes()).decode()
-        return f'src="data:image/png;base64,{data}"'
-
-    body = re.sub(r'src="([\w.-]+\.png)"', inlined, body)
-    return _PAGE.substitute(title="Report", body=body)
 
 
 def main() -> int:

@@ -26,9 +26,9 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.commands import report
 from nas.evaluations.base import Context
 from nas.evaluations.registry import EVALUATIONS
+from nas.reporting import tables
 from nas.search import distribution, oracles
 from nas.search.config import SearchConfig
 from nas.search.context import build_context
@@ -130,7 +130,7 @@ def run(config: SearchConfig) -> list[Entry]:
                 _search(config, journal, None, architectures)
         else:
             _search(config, journal, context, architectures)
-        table = report.best_table(journal.entries) + "\n"
+        table = tables.best_table(journal.entries) + "\n"
         files.replace_text(folder / "table.md", table)
     print(table)
     return journal.entries

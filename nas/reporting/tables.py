@@ -1,0 +1,95 @@
+"""Tables of what searches found, in Markdown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gtn_tf.evaluation import tables
+from nas.reporting import correlation
+from nas.reporting.correlation import Scores
+from nas.search.config import SearchConfig
+from nas.search.journal import Entry
+
+# Table 1: model, error in percent, parameters, GPU days.
+PAPER = (
+    ("Random Search + GHN", "4.3 ± 0.1", "5.1M", "0.42"),
+    ("Random Search + Weight Sharing", "3.92", "3.9M", "0.25"),
+    ("Random Search + Real Data", "3.88 ± 0.08", "12.4M", "10"),
+    ("Random Search + GTN", "3.84 ± 0.06", "8.2M", "0.67"),
+    ("Random Search + Real Data + Cutout", "3.02 ± 0.03", "12.4M", "10"),
+    ("Random Search + GTN + Cutout", "2.92 ± 0.06", "8.2M", "0.67"),
+    (
+        "Random Search + Real Data + Cutout, F=128",
+        "2.51 ± 0.13",
+        "151.7M",
+        "10",
+    ),
+    ("Random Search + GTN + Cutout, F=128", "2.42 ± 0.03", "97.9M", "0.67"),
+)
+
+
+def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
+    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
+    headers = ["proxy", "architectures", "Spearman", "Kendall"]
+    headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
+    headers += ["seconds", "diverged"]
+    rows = []
+    for name, proxy in proxies.items():
+        found = correlation.agreement(proxy, reference)
+        if found is None:
+            continue
+        cells = [
+            *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
+            f"{found.precision:.0%}",
+            f"{found.seconds:.1f}",
+            proxy.num_diverged,
+        ]
+        rows.append([name, found.num_architectures, *cells])
+    seconds = f"{np.mean(list(reference.seconds.values())):.1f}"
+    own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
+    rows.append(["(reference)", *own])
+    return tables.markdown(rows, headers)
+
+
+def best_table(entries: list[Entry], count: int = 10) -> str:
+    """Markdown: the best architectures, best first."""
+    rows = []
+    for entry in sorted(entries, key=lambda e: -e.score)[:count]:
+        score = f"{entry.score:.4g}{' (diverged)' if entry.diverged else ''}"
+        rows.append([score, f"{entry.seconds:.1f}", entry.architecture])
+    return tables.markdown(rows, ["score", "seconds", "architecture"])
+
+
+def table_1(finals: list[tuple[SearchConfig, list[Entry]]]) -> str:
+    """Markdown: ours and the paper's; a row for each architecture and setting.
+
+    Args:
+      finals: configuration and entries of searches by the final evaluation.
+    """
+    found: dict[tuple, list[Entry]] = {}
+    for config, entries in finals:
+        setting = f"{config.dataset}, N={config.num_cells}, F={config.num_filters}, "
+        setting += f"{config.num_epochs:g} epochs"
+        setting += f", cutout {config.cutout}" if config.cutout else ""
+        for entry in entries:
+            found.setdefault((setting, entry.architecture), []).append(entry)
+    ours = []
+    for (setting, architecture), entries in found.items():
+        errors = [100 * (1 - entry.score) for entry in entries]
+        deviation = f" ± {np.std(errors, ddof=1):.2f}" if len(errors) > 1 else ""
+        hours = np.mean([entry.seconds for entry in entries]) / 3600
+        ours.append(
+            [
+                f"{architecture} ({setting})",
+                f"{np.mean(errors):.2f}{deviation}",
+                len(errors),
+                f"{entries[0].num_params:,}",
+                f"{hours:.2f}",
+            ]
+        )
+    headers = ["model", "test error in %, mean ± SD", "repeats", "parameters"]
+    return (
+        tables.markdown(ours, [*headers, "hours each"])
+        + "\n\nThe paper's rows (CIFAR-10):\n\n"
+        + tables.markdown(PAPER, ["model", "error in %", "parameters", "GPU days"])
+    )
