@@ -15,10 +15,10 @@ from gtn_tf.commands import command_line, train
 from gtn_tf.runs.config import TrainingConfig
 
 NUM_STEPS = 150
-NUM_KILLS = 30
+NUM_KILLS = 20
 CONFIG = TrainingConfig(
     teacher="distillation",  # quick to start: no generator is traced
-    learner="fully_connected:4-4",
+    learner="fully_connected:4",
     leave_out="",
     inner_optimizer="sgd",
     warm_start_steps=0,
@@ -116,7 +116,7 @@ def test_the_default_run_killed(start, tmp_path):
     process = start(tmp_path / "undisturbed", **changes)
     process.join()
     assert process.exitcode == 0
-    killed_until_done(start, tmp_path / "killed", NUM_KILLS, 40, **changes)
+    killed_until_done(start, tmp_path / "killed", 30, 40, **changes)
     assert_same_run(tmp_path / "killed", tmp_path / "undisturbed")
 
 
