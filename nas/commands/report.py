@@ -243,7 +243,7 @@ def best_table(entries: list[Entry], count: int = 10) -> str:
         diverged = " (diverged)" if entry.diverged else ""
         lines.append(
             f"| {entry.score:.4g}{diverged} | {entry.seconds:.1f} | "
-            f"{entry.architecture} |"
+            f"{_in_a_table(entry.architecture)} |"
         )
     return "\n".join(lines)
 
@@ -266,13 +266,19 @@ def table_1(finals: list[Search]) -> str:
         deviation = f" ± {np.std(errors, ddof=1):.2f}" if len(errors) > 1 else ""
         hours = np.mean([entry.seconds for entry in entries]) / 3600
         lines.append(
-            f"| {architecture} ({setting}) | {np.mean(errors):.2f}{deviation} | "
-            f"{len(errors)} | {entries[0].num_params:,} | {hours:.2f} |"
+            f"| {_in_a_table(architecture)} ({setting}) | "
+            f"{np.mean(errors):.2f}{deviation} | {len(errors)} | "
+            f"{entries[0].num_params:,} | {hours:.2f} |"
         )
     lines += ["", "The paper's rows (CIFAR-10):", ""]
     lines += ["| model | error in % | parameters | GPU days |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in PAPER]
     return "\n".join(lines)
+
+
+def _in_a_table(architecture: str) -> str:
+    """NAS-Bench-201's have the sign that ends a cell of a table."""
+    return architecture.replace("|", r"\|")
 
 
 def as_page(text: str, folder: Path) -> str:

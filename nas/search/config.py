@@ -55,10 +55,22 @@ class SearchConfig(fields.Config):
         0, "of the networks' weights and data order", low=0, high=2**31 - 1
     )
     num_nodes: int = field(
-        5, "B, nodes of one of NAO's cells (paper: 5)", low=1, high=8
+        5, "B, nodes of a cell of --space=nao (paper: 5)", low=1, high=8
     )
-    num_cells: int = field(1, "N (paper: 3, final 6)", low=1, high=100)
-    num_filters: int = field(8, "F (paper: 32, final 36 or 128)", low=2, high=10_000)
+    num_cells: int = field(
+        1,
+        "N, cells in a row at one image size (paper: 3, final 6; nasbench201: 5; "
+        "darts: 2)",
+        low=1,
+        high=100,
+    )
+    num_filters: int = field(
+        8,
+        "F, filters of the first cells (paper: 32, final 36 or 128; nasbench201: 16; "
+        "darts: 32)",
+        low=2,
+        high=10_000,
+    )
     max_trials: int = field(
         20, "architectures in the end (paper: 800)", low=1, high=10**7, may_change=True
     )
@@ -124,6 +136,11 @@ class SearchConfig(fields.Config):
             raise UserError(
                 f"--early_epochs={self.early_epochs:g} is more than "
                 f"--num_epochs={self.num_epochs:g}: give fewer"
+            )
+        if self.space != "nao" and self.num_nodes != SearchConfig.num_nodes:
+            raise UserError(
+                f"--num_nodes={self.num_nodes} is of NAO's cells, and --space="
+                f"{self.space} has none: leave it out, or give --space=nao"
             )
 
     @property

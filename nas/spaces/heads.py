@@ -37,7 +37,7 @@ def auxiliary_head(features, num_classes: int, style: Style):
     if min(features.shape[1:3]) < 8:
         raise UserError(
             f"the auxiliary head cannot read {features.shape[1]}x{features.shape[2]} "
-            "features after the second reduction cell: they have at least 8x8 for "
+            "features of the image halved twice: they have at least 8x8 for "
             f"images of at least {MIN_AUXILIARY_SIZE} pixels a side; leave the head out"
         )
     features = style.relu(features)
