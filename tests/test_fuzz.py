@@ -15,6 +15,7 @@ from gtn_tf.runs import fields
 from gtn_tf.runs.config import TrainingConfig
 from nas.search.config import SearchConfig
 from nas.spaces import nao
+from nas.spaces.registry import SPACES
 
 FIXTURES = [HealthCheck.function_scoped_fixture]
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
@@ -29,6 +30,45 @@ def test_any_text_as_an_architecture(text):
             assert str(error)
         else:
             assert nao.decode(nao.encode(spec)) == spec
+
+
+SIGNS = "()[],|+~0123456 " + "Genotype(normal=[('sep_conv_3x3', 0)], reduce=range"
+
+
+@given(st.sampled_from(list(SPACES)), st.text() | st.text(SIGNS, max_size=80))
+def test_any_text_as_an_architecture_of_any_space(name, text):
+    space = SPACES[name]()
+    try:
+        architecture = space.decode(text)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert space.decode(space.encode(architecture)) == architecture
+
+
+@given(st.lists(st.integers(-1, 5), min_size=5, max_size=7))
+def test_any_numbers_as_a_cell_of_edges(numbers):
+    space = SPACES["nasbench201"]()
+    try:
+        cell = space.decode(str(numbers))
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert space.decode(space.encode(cell)) == cell
+
+
+PAIRS = st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 7)), max_size=9)
+
+
+@given(st.lists(PAIRS, max_size=3))
+def test_any_pairs_as_cells_of_nodes(pairs):
+    space = SPACES["darts"]()
+    try:
+        architecture = space.decode(str(pairs))
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert space.decode(space.encode(architecture)) == architecture
 
 
 JSON = st.recursive(

@@ -12,10 +12,11 @@ from gtn_tf.runs import meta_training, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.evaluations.base import Result
-from nas.reporting import page
+from nas.reporting import page, tables
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 from nas.spaces import nao
+from nas.spaces.nasbench201_space import NasBench201Space
 
 SPECS = [nao.sample(2, 0, index) for index in range(30)]
 
@@ -116,6 +117,14 @@ def test_table_1(tmp_path):
     (found,) = [r for r in text.splitlines() if str(SPECS[0]) in r]
     assert "| 4.00 ± 1.00 | 3 | 1,234 |" in found
     assert "| Random Search + GTN + Cutout | 2.92 ± 0.06 | 8.2M | 0.67 |" in text
+
+
+def test_the_sign_that_ends_a_cell_of_a_table_may_be_in_an_architecture(tmp_path):
+    space = NasBench201Space()
+    result = Result(0.5, 2.0, False, 1234)
+    entry = Entry.of(space, space.sample(0, 0), result, 0)
+    made = page.as_page(tables.best_table([entry]), tmp_path)
+    assert f"<td>{entry.architecture}</td>" in made
 
 
 def test_a_training_run(tmp_path, capsys):

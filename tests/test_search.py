@@ -194,6 +194,10 @@ def test_no_address(tmp_path, address):
         ({"evaluation": "guess"}, "--evaluation=guess is unknown: give one of teacher"),
         ({"num_nodes": 0}, "--num_nodes=0 is out of range"),
         ({"role": "worker", "worker": "chief"}, "no name for a worker"),
+        (
+            {"space": "darts", "num_nodes": 4},
+            "--num_nodes=4 is of NAO's cells, and --space=darts has none",
+        ),
         ({"early_epochs": 30}, "--early_epochs=30 is more than --num_epochs=20"),
     ],
 )

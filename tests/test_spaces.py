@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from nas.spaces.base import Size
+from nas.spaces.operations import Style
 from nas.spaces.registry import SPACES
+from nas.spaces.regularization import Regularization
 
 SIZE = Size(num_cells=1, num_filters=2, image_shape=(8, 8, 1), num_classes=3)
 
@@ -81,3 +83,29 @@ def test_networks_give_logits(space):
         wider = Size(num_cells=1, num_filters=6, image_shape=(8, 8, 1), num_classes=3)
         more = space.build(space.sample(7, index), wider).count_params()
         assert more > model.count_params()
+
+
+def test_networks_are_built_in_each_style(space):
+    architecture = space.sample(8, 0)
+    counts = {}
+    for style in (
+        Style(),
+        Style(weight_norm=True),
+        Style(batch_norm=False),
+        Style(batch_norm=False, dtype="float64"),
+    ):
+        model = space.build(architecture, SIZE, style)
+        logits = model(np.ones([2, *SIZE.image_shape], style.dtype), training=True)
+        assert logits.dtype == style.dtype and np.isfinite(logits).all()
+        assert {weight.dtype for weight in model.trainable_variables} == {style.dtype}
+        counts[style] = model.count_params()
+    plain, gained, bare, double = counts.values()
+    assert bare == double < plain < gained
+
+
+def test_networks_are_regularized(space):
+    size = Size(num_cells=1, num_filters=2, image_shape=(32, 32, 3), num_classes=3)
+    model = space.build(space.sample(9, 0), size, regularization=Regularization(seed=1))
+    images = np.ones([2, *size.image_shape], np.float32)
+    assert [logits.shape for logits in model(images, training=True)] == [(2, 3)] * 2
+    assert any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)

@@ -20,5 +20,7 @@ _COMPACT = TableFormat(
 
 
 def markdown(rows: Iterable[Sequence], headers: Sequence[str]) -> str:
-    """A Markdown table, cells as they are given, without a newline at its end."""
+    """A Markdown table without a newline at its end; a cell may have the sign that
+    ends one."""
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in rows]
     return tabulate(rows, headers, _COMPACT, disable_numparse=True, stralign=None)

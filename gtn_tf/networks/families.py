@@ -86,19 +86,12 @@ class _Blocks:
 
     def depthwise(self, features, strides):
         """A 3x3 convolution of each channel by itself, normalization, activation."""
-        channels = features.shape[-1]
-        initializer = {
-            # Keras counts all channels into the fan-in; a filter reads one.
-            "kaiming": layers.kaiming_normal(channels),
-            "keras": keras.initializers.GlorotUniform(),
-        }[self.spec.initializer]
-        features = keras.layers.DepthwiseConv2D(
-            3,
-            strides,
-            padding="same",
-            depthwise_initializer=initializer,
+        features = layers.depthwise(
+            features.shape[-1],
+            self.product,
+            initializer=self.spec.initializer,
+            strides=strides,
             use_bias=self._bias,
-            dtype=self.product,
         )(features)
         return self.activated(self.normalized(features))
 

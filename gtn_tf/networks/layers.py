@@ -185,6 +185,23 @@ def convolution(
     return layer(filters, kernel_size, dtype=dtype, **options)
 
 
+def depthwise(
+    channels: int, dtype, kernel_size=3, initializer: str = "kaiming", **kwargs
+) -> keras.layers.Layer:
+    """A convolution of each channel by itself, plain, "same" if not told otherwise.
+
+    Args:
+      channels: of its inputs. Keras counts all of them into the fan-in; a filter
+        reads one.
+      initializer: of its kernel, a key of `INITIALIZERS`.
+    """
+    kernel = INITIALIZERS[initializer]()
+    if initializer == "kaiming":
+        kernel = kaiming_normal(channels)
+    options = {"padding": "same", "depthwise_initializer": kernel} | kwargs
+    return keras.layers.DepthwiseConv2D(kernel_size, dtype=dtype, **options)
+
+
 # Name -> makes the initializer of kernels: the paper's, or the default of Keras.
 INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
     "kaiming": kaiming_normal,

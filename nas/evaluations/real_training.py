@@ -20,7 +20,7 @@ from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS
 from gtn_tf.networks.stateless import layout
 from nas.evaluations.base import Context, Procedure, Result, accuracy, timed_result
 from nas.spaces.base import Build
-from nas.spaces.nao_network import MIN_AUXILIARY_SIZE
+from nas.spaces.heads import MIN_AUXILIARY_SIZE
 from nas.spaces.regularization import Regularization, cutout, set_progress
 
 _AUXILIARY_WEIGHT = 0.4  # NAO

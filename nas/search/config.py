@@ -90,8 +90,8 @@ class SearchConfig(fields.Config):
     )
     num_cells: int = field(
         1,
-        "N; a network has 3N + 2 cells. The paper has N = 3, and 6 in the final "
-        "evaluation.",
+        "N, the cells in a row at one image size. The paper has 3, and 6 in the final "
+        "evaluation; nasbench201 has 5 and darts 2.",
         group="networks",
         low=1,
         high=100,
@@ -99,7 +99,7 @@ class SearchConfig(fields.Config):
     num_filters: int = field(
         8,
         "Filters F of the first cells. The paper has 32, and 36 or 128 in the final "
-        "evaluation.",
+        "evaluation; nasbench201 has 16 and darts 32.",
         group="networks",
         low=2,
         high=10_000,
@@ -205,6 +205,11 @@ class SearchConfig(fields.Config):
             raise UserError(
                 f"--early_epochs={self.early_epochs:g} is more than "
                 f"--num_epochs={self.num_epochs:g}: give fewer"
+            )
+        if self.space != "nao" and self.num_nodes != SearchConfig.num_nodes:
+            raise UserError(
+                f"--num_nodes={self.num_nodes} is of NAO's cells, and --space="
+                f"{self.space} has none: leave it out, or give --space=nao"
             )
 
     @property

@@ -12,13 +12,12 @@ cell's output. Imports no TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import json
 
 import numpy as np
 
 from gtn_tf.errors import UserError
+from nas.spaces.cells import NUM_INPUTS, NodeSpec, least_numbering, quoted
 
 # Number in NAO's encoding -> name in its JSON format.
 OPERATIONS: dict[int, str] = {
@@ -35,20 +34,6 @@ OPERATIONS: dict[int, str] = {
     15: "avg_pool 5x5",
 }
 _NUMBERS = {name: number for number, name in OPERATIONS.items()}
-_NUM_INPUTS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class NodeSpec:
-    """The sum of two operations' results.
-
-    Attributes:
-      inputs: the two numbers read, 0 and 1 for the cell's inputs, 2 for its first node.
-      operations: two keys of `OPERATIONS`.
-    """
-
-    inputs: tuple[int, int]
-    operations: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +49,7 @@ class CellSpec:
     def __post_init__(self):
         if not self.nodes:
             raise UserError("a cell of 0 nodes came: give at least one node")
-        for number, node in enumerate(self.nodes, start=_NUM_INPUTS):
+        for number, node in enumerate(self.nodes, start=NUM_INPUTS):
             for read, operation in zip(node.inputs, node.operations, strict=True):
                 if not 0 <= read < number:
                     raise UserError(
@@ -86,12 +71,12 @@ class CellSpec:
     def outputs(self) -> tuple[int, ...]:
         """Inputs and nodes that no node reads: together they are the cell's output."""
         read = {number for node in self.nodes for number in node.inputs}
-        return tuple(sorted(set(range(_NUM_INPUTS + self.num_nodes)) - read))
+        return tuple(sorted(set(range(NUM_INPUTS + self.num_nodes)) - read))
 
     def canonical(self) -> CellSpec:
         """The same for all cells that differ only in how nodes are numbered and in
         which of a node's two operations is named first."""
-        return _canonical(self)
+        return CellSpec(least_numbering(self.nodes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,31 +96,6 @@ class ArchitectureSpec:
         )
 
 
-@functools.lru_cache(maxsize=100_000)
-def _canonical(cell: CellSpec) -> CellSpec:
-    """The least of all renumberings; there are at most num_nodes! of them."""
-    orders = itertools.permutations(range(cell.num_nodes))
-    numbered = (_renumbered(cell, order) for order in orders)
-    least = min(pairs for pairs in numbered if pairs is not None)
-    return CellSpec(tuple(NodeSpec((a, b), (p, q)) for (a, p), (b, q) in least))
-
-
-def _renumbered(cell: CellSpec, order: tuple[int, ...]):
-    """The nodes' sorted (input, operation) pairs in that order; None where a node
-    would read a later one."""
-    new_number = {0: 0, 1: 1} | {
-        _NUM_INPUTS + old: number for number, old in enumerate(order, start=_NUM_INPUTS)
-    }
-    renumbered = []
-    for number, old in enumerate(order, start=_NUM_INPUTS):
-        node = cell.nodes[old]
-        inputs = [new_number[read] for read in node.inputs]
-        if max(inputs) >= number:
-            return None
-        renumbered.append(tuple(sorted(zip(inputs, node.operations, strict=True))))
-    return tuple(renumbered)
-
-
 def sample(num_nodes: int, seed: int, index: int = 0) -> ArchitectureSpec:
     """The index-th architecture of a seed, drawn uniformly: every input and every
     operation alike (section 3.4)."""
@@ -147,7 +107,7 @@ def sample(num_nodes: int, seed: int, index: int = 0) -> ArchitectureSpec:
 def _sample_cell(num_nodes: int, generator: np.random.Generator) -> CellSpec:
     names = list(OPERATIONS)
     nodes = []
-    for number in range(_NUM_INPUTS, _NUM_INPUTS + num_nodes):
+    for number in range(NUM_INPUTS, NUM_INPUTS + num_nodes):
         inputs = generator.integers(number, size=2)
         operations = generator.integers(len(names), size=2)
         nodes.append(
@@ -178,12 +138,12 @@ def decode(text: str) -> ArchitectureSpec:
     parts = text.split()
     if not parts or not all(part.isdecimal() for part in parts):
         raise UserError(
-            f"{_short(text)} is no architecture: give integers from 0 to 15, as in "
+            f"{quoted(text)} is no architecture: give integers from 0 to 15, as in "
             "'0 7 1 15 ...'"
         )
     if len(parts) % 8:
         raise UserError(
-            f"{_short(text)} has {len(parts)} integers: give 8 for each node, 40 for "
+            f"{quoted(text)} has {len(parts)} integers: give 8 for each node, 40 for "
             "cells of five nodes"
         )
     rows = np.array(parts, dtype=np.int64).reshape(2, -1, 4).tolist()
@@ -202,7 +162,7 @@ def to_json(spec: ArchitectureSpec) -> str:
 
 def _to_dag(cell: CellSpec) -> dict:
     dag = {f"node_{i}": [f"node_{i}", None, None, None, None] for i in (1, 2)}
-    for number, node in enumerate(cell.nodes, start=_NUM_INPUTS + 1):
+    for number, node in enumerate(cell.nodes, start=NUM_INPUTS + 1):
         inputs = [f"node_{read + 1}" for read in node.inputs]
         names = [OPERATIONS[operation] for operation in node.operations]
         dag[f"node_{number}"] = [f"node_{number}", *inputs, *names]
@@ -220,7 +180,7 @@ def from_json(text: str) -> ArchitectureSpec:
         cells = [_from_dag(dags[name]) for name in ("conv_dag", "reduc_dag")]
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{_short(text)} is no architecture in NAO's JSON format "
+            f"{quoted(text)} is no architecture in NAO's JSON format "
             f"({type(error).__name__}: {error}): give conv_dag and reduc_dag with "
             "node_1, node_2, ... in each"
         ) from None
@@ -238,13 +198,9 @@ def read(text: str) -> ArchitectureSpec:
 
 def _from_dag(dag: dict) -> CellSpec:
     nodes = []
-    for number in range(_NUM_INPUTS + 1, len(dag) + 1):
+    for number in range(NUM_INPUTS + 1, len(dag) + 1):
         _, first, second, *names = dag[f"node_{number}"]
         inputs = tuple(int(name.removeprefix("node_")) - 1 for name in (first, second))
         first_name, second_name = names
         nodes.append(NodeSpec(inputs, (_NUMBERS[first_name], _NUMBERS[second_name])))
     return CellSpec(tuple(nodes))
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

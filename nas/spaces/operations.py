@@ -1,7 +1,8 @@
-"""The eleven operations of a node, as functions from Keras tensor to Keras tensor.
+"""How layers are built, and NAO's eleven operations.
 
-Every operation gives num_filters channels, and an image halved by a stride of 2.
-A convolution is ReLU, convolution without bias, batch norm (Appendix C).
+An operation is a function from Keras tensor to Keras tensor that gives num_filters
+channels, and an image halved by a stride of 2. NAO's convolutions are ReLU, convolution
+without bias, batch norm (Appendix C).
 """
 
 from __future__ import annotations
@@ -41,8 +42,11 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
         return outputs
 
     def _fused(self, inputs, **options):
+        channels = inputs.shape[-1:]
+        gamma = self.gamma if self.scale else tf.ones(channels)
+        beta = self.beta if self.center else tf.zeros(channels)
         return tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma, self.beta, epsilon=self.epsilon, **options
+            inputs, gamma, beta, epsilon=self.epsilon, **options
         )
 
 
@@ -81,9 +85,9 @@ class Style:
     """How layers are built.
 
     Attributes:
-      weight_norm: W = g V / ||V|| in every convolution and dense layer, and batch
-        norm with the last batch's statistics, as for learners (A.2); otherwise plain
-        weights, and batch norm with moving averages.
+      weight_norm: W = g V / ||V|| in every dense layer and every convolution but
+        depthwise ones, and batch norm with the last batch's statistics, as for
+        learners (A.2); otherwise plain weights, and batch norm with moving averages.
       batch_norm: without it, convolutions alone.
       dtype: of all layers.
     """
@@ -92,7 +96,9 @@ class Style:
     batch_norm: bool = True
     dtype: str = "float32"
 
-    def convolution(self, features, filters: int, kernel_size, **options):
+    def convolution(
+        self, features, filters: int, kernel_size, affine: bool = True, **options
+    ):
         """Convolution without bias, then batch norm."""
         layer = layers.convolution(
             filters,
@@ -102,14 +108,30 @@ class Style:
             use_bias=False,
             **options,
         )
-        return self.normalized(layer(features))
+        return self.normalized(layer(features), affine)
 
-    def normalized(self, features):
-        """Batch norm."""
+    def depthwise(self, features, kernel_size: int, **options):
+        """A convolution of each channel by itself, without bias or batch norm."""
+        layer = layers.depthwise(
+            features.shape[-1], self.dtype, kernel_size, use_bias=False, **options
+        )
+        return layer(features)
+
+    def normalized(self, features, affine: bool = True):
+        """Batch norm.
+
+        Args:
+          affine: with gamma and beta.
+        """
         if not self.batch_norm:
             return features
-        momentum = 0.0 if self.weight_norm else 0.9
-        norm = FusedBatchNorm(momentum=momentum, epsilon=1e-5, dtype=self.dtype)
+        norm = FusedBatchNorm(
+            momentum=0.0 if self.weight_norm else 0.9,
+            epsilon=1e-5,
+            center=affine,
+            scale=affine,
+            dtype=self.dtype,
+        )
         return norm(features)
 
     def relu(self, features):
@@ -124,7 +146,7 @@ class Style:
 PLAIN = Style()  # for training on real data
 
 
-def factorized_reduction(features, filters: int, style: Style):
+def factorized_reduction(features, filters: int, style: Style, affine: bool = True):
     """Half the filters from the even pixels, half from the odd, then batch norm.
 
     The odd ones are the even ones of an image shifted by a pixel. It is shifted by
@@ -143,7 +165,8 @@ def factorized_reduction(features, filters: int, style: Style):
     )
     odd = keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=style.dtype)(odd)
     halves = [even, odd]
-    return style.normalized(keras.layers.Concatenate(dtype=style.dtype)(halves))
+    both = keras.layers.Concatenate(dtype=style.dtype)(halves)
+    return style.normalized(both, affine)
 
 
 def _identity(features, filters, stride, style):
@@ -169,7 +192,14 @@ def _convolution(*kernel_sizes) -> Callable:
     return apply
 
 
-def _pooling(layer: type, size: int) -> Callable:
+def pooling(layer: type, size: int) -> Callable:
+    """Pooling whose padding does not count, as an operation.
+
+    Args:
+      layer: Keras' MaxPooling2D or AveragePooling2D.
+      size: of the window's side.
+    """
+
     def apply(features, filters, stride, style):
         del filters
         own = layer
@@ -189,10 +219,10 @@ OPERATIONS: dict[int, Callable] = {
     7: _convolution((3, 3)),
     8: _convolution((1, 3), (3, 1)),
     9: _convolution((1, 7), (7, 1)),
-    10: _pooling(keras.layers.MaxPooling2D, 2),
-    11: _pooling(keras.layers.MaxPooling2D, 3),
-    12: _pooling(keras.layers.MaxPooling2D, 5),
-    13: _pooling(keras.layers.AveragePooling2D, 2),
-    14: _pooling(keras.layers.AveragePooling2D, 3),
-    15: _pooling(keras.layers.AveragePooling2D, 5),
+    10: pooling(keras.layers.MaxPooling2D, 2),
+    11: pooling(keras.layers.MaxPooling2D, 3),
+    12: pooling(keras.layers.MaxPooling2D, 5),
+    13: pooling(keras.layers.AveragePooling2D, 2),
+    14: pooling(keras.layers.AveragePooling2D, 3),
+    15: pooling(keras.layers.AveragePooling2D, 5),
 }

@@ -27,6 +27,9 @@ class Regularization:
     seed: int = 0
 
 
+NONE = Regularization(dropout=0, drop_path=0, auxiliary_head=False)
+
+
 @keras.saving.register_keras_serializable("nas")
 class DropPath(keras.layers.Layer):
     """Zeroes whole images' features with probability rate * progress, in training.
