@@ -10,7 +10,7 @@ from gtn_tf.data import loaders
 from gtn_tf.meta import costs
 from gtn_tf.meta.meta_gradients import Differentiation
 from gtn_tf.networks import layers, learners, upsampling
-from gtn_tf.runs import builders
+from gtn_tf.runs import run_setup
 
 KEPT = Differentiation(recompute=False)
 # digits:4-4-4 on 8x8 images: two convolutions with strides of 2, two dense layers.
@@ -22,8 +22,9 @@ GENERATOR = 2 * (14 * 8 + 8 * 16 + 9 * 4 * 4 * 16 + 9 * 4 * 1 * 64)
 def build(**changes):
     config = dataclasses.replace(SMALL_RUN, **changes)
     dataset = loaders.load("digits", None, 0)
-    (spec,) = builders.build_learner_specs(config, dataset)
-    return builders.build_problem(config, dataset), learners.build_model(spec)
+    setup = run_setup.build(config, dataset)
+    (spec,) = setup.specs
+    return setup.problem, learners.build_model(spec)
 
 
 def test_forward_pass():

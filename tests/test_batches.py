@@ -101,3 +101,15 @@ def test_augmentation_moves_images_and_keeps_labels():
     other, _ = batches.sampler(split, augment=True)(3, 5, SEED + 1)
     np.testing.assert_array_equal(moved, again)
     assert np.any(moved != other)
+
+
+def test_images_are_copied_once_and_only_for_who_draws():
+    split = numbered_split()
+    plain, augmented = (batches.sampler(split, augment) for augment in (False, True))
+    assert "tensors" not in vars(split)
+    drawn = tf.function(plain)(2, 3, tf.constant(SEED))  # the copy outlives the tracing
+    copied = split.tensors
+    augmented(2, 3, SEED)
+    assert split.tensors is copied
+    for own, other in zip(drawn, plain(2, 3, SEED), strict=True):
+        np.testing.assert_array_equal(own, other)

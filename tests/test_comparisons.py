@@ -225,7 +225,7 @@ def test_architectures_that_are_unseen(
     """The comparison's, or those left out, or other widths of the family seen."""
     measured = {}
 
-    def accuracies(problem, specs, split, num_learners, seed):
+    def accuracies(setup, specs, split):
         measured.update(specs)
         return {family: [0.5, 0.25] for family in specs}
 

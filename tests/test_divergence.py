@@ -11,7 +11,7 @@ import tensorflow as tf
 from gtn_tf.data import loaders
 from gtn_tf.errors import Diverged
 from gtn_tf.meta.outer_loop import StepResult
-from gtn_tf.runs import meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 from gtn_tf.runs.divergence import Guard
 
 
@@ -136,7 +136,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         workdir=str(tmp_path),
         max_divergences=max_divergences,
     )
-    build = meta_training.builders.build_outer_step
+    build = run_setup.build_outer_step
 
     def ruined(*args):
         step = build(*args)
@@ -151,14 +151,15 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
         call.optimizer = step.optimizer
         return call
 
-    monkeypatch.setattr(meta_training.builders, "build_outer_step", ruined)
+    monkeypatch.setattr(run_setup, "build_outer_step", ruined)
     workdirs.open_workdir(tmp_path, config)
     digits = loaders.load("digits", None, config.seed)
     if not max_divergences:
         with pytest.raises(Diverged, match="--max_divergences=0 are allowed"):
-            meta_training.meta_train(config, digits, tmp_path)
+            meta_training.meta_train(run_setup.build(config, digits), tmp_path)
         return
-    assert meta_training.meta_train(config, digits, tmp_path).progress.outer_step == 30
+    trained = meta_training.meta_train(run_setup.build(config, digits), tmp_path)
+    assert trained.progress.outer_step == 30
     rows = [row.split(",") for row in (tmp_path / "metrics.csv").open()][1:]
     losses = np.array([float(row[2]) for row in rows])
     assert np.flatnonzero(~np.isfinite(losses)).tolist() == [25]

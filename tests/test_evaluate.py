@@ -13,13 +13,14 @@ from gtn_tf.data import loaders
 from gtn_tf.evaluation import measures, unseen_architectures
 from gtn_tf.evaluation.measures import Row
 from gtn_tf.networks import stock_models
-from gtn_tf.runs import meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 
 
 def train(folder, **changes):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
     workdirs.open_workdir(folder, config)
-    meta_training.meta_train(config, loaders.load("digits", None, config.seed), folder)
+    digits = loaders.load("digits", None, config.seed)
+    meta_training.meta_train(run_setup.build(config, digits), folder)
     return str(folder)
 
 

@@ -18,14 +18,15 @@ from gtn_tf.commands import export
 from gtn_tf.commands.export import ExportConfig
 from gtn_tf.data import loaders
 from gtn_tf.export import cards
-from gtn_tf.runs import meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 
 
 def train(folder, **changes):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(folder), **changes)
     dataset = loaders.load("digits", None, config.seed)
     workdirs.open_workdir(folder, config)
-    return config, dataset, meta_training.meta_train(config, dataset, folder)
+    setup = run_setup.build(config, dataset)
+    return config, dataset, meta_training.meta_train(setup, folder)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_ready_teacher_is_half_as_large_and_has_a_card(run, tmp_path, monkeypa
     assert (output / "card.md").read_text() == "what it teaches"
     loaded = tf.saved_model.load(str(output / "teacher"))
     stored = loaded.state[0]
-    assert len(stored) == len(trained.problem.teacher.variables)
+    assert len(stored) == len(trained.setup.problem.teacher.variables)
     assert {variable.dtype for variable in stored} == {tf.float16}
 
 

@@ -11,7 +11,7 @@ from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.evaluation import few_step, measures
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import builders
+from gtn_tf.runs import run_setup
 from gtn_tf.studies import kinds
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, learner="any", num_learners=6)
@@ -93,10 +93,11 @@ def test_nothing_is_unseen_where_nothing_is_left_out():
 
 def test_what_is_trained_with_is_measured_and_what_is_left_out_is_drawn(digits):
     config = dataclasses.replace(CONFIG, leave_out="mnist,shallow", num_learners=8)
-    found = kinds.specs_by_kind(config, digits)
+    setup = run_setup.build(config, digits)
+    found = kinds.specs_by_kind(setup)
     seen = [name for name in FAMILIES if name not in ("mnist", "shallow")]
     assert list(found) == [*seen, "mnist", "shallow"]
-    trained = builders.build_learner_specs(config, digits)
+    trained = setup.specs
     assert sorted(map(repr, trained)) == sorted(
         repr(spec) for name in seen for spec in found[name]
     )
@@ -111,7 +112,8 @@ def test_unseen_kinds_are_drawn_like_those_of_any(digits):
     """The widths are of the ranges that `any` draws from, also beside named ones."""
     for learner in ("any", "digits:4-4-4"):
         config = dataclasses.replace(CONFIG, learner=learner, leave_out="mnist")
-        for spec in kinds.unseen_specs(config, digits, "mnist"):
+        setup = run_setup.build(config, digits)
+        for spec in kinds.unseen_specs(setup, "mnist"):
             for width, (low, high) in zip(
                 spec.widths, FAMILIES["mnist"].width_ranges, strict=True
             ):
@@ -168,9 +170,11 @@ def test_learners_of_a_kind_take_its_architectures_in_turn(digits, monkeypatch):
             return [0.5] * num_learners
 
     monkeypatch.setattr(few_step, "Evaluator", Recorded)
-    by_kind = kinds.specs_by_kind(CONFIG, digits)
-    found = kinds.accuracies("problem", by_kind, digits.test, 7, 11)
+    config = dataclasses.replace(CONFIG, num_test_learners=7, seed=11)
+    setup = run_setup.build(config, digits)
+    by_kind = kinds.specs_by_kind(setup)
+    found = kinds.accuracies(setup, by_kind, digits.test)
     assert found == {name: [0.5] * 7 for name in by_kind}
     assert asked == [
-        ("problem", tuple(specs), digits.test, 7, 11) for specs in by_kind.values()
+        (setup.problem, tuple(specs), digits.test, 7, 11) for specs in by_kind.values()
     ]

@@ -8,7 +8,7 @@ import problems
 import pytest
 
 from gtn_tf.data import loaders
-from gtn_tf.runs import meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.evaluations.base import Result
@@ -133,7 +133,8 @@ def test_a_training_run(tmp_path, capsys):
         problems.SMALL_RUN, workdir=str(folder), validate_every=1
     )
     workdirs.open_workdir(folder, config)
-    meta_training.meta_train(config, loaders.load("digits", None, 0), folder)
+    digits = loaders.load("digits", None, 0)
+    meta_training.meta_train(run_setup.build(config, digits), folder)
     text = make([str(folder)], tmp_path / "out")
     assert "Not finished." in text and "run_0_accuracy.png" in text
     accuracies = {"mean": 0.5, "low": 0.25, "high": 0.75, "values": [0.25, 0.75]}

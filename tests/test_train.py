@@ -1,5 +1,6 @@
 """Whole runs on digits, as small as they can be."""
 
+import collections
 import csv
 import dataclasses
 import json
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from gtn_tf.commands import train
-from gtn_tf.data import loaders
-from gtn_tf.networks import learners
-from gtn_tf.runs import builders, meta_training, workdirs
+from gtn_tf.data import batches, loaders
+from gtn_tf.meta import costs
+from gtn_tf.networks import generators, learners
+from gtn_tf.runs import meta_training, run_setup, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
 from gtn_tf.runs.config import TrainingConfig
 
@@ -115,9 +117,9 @@ def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(meta_training.outer_loop, "train", stopping)
-        meta_training.meta_train(limited, digits, tmp_path)
+        meta_training.meta_train(run_setup.build(limited, digits), tmp_path)
     assert len(rows(tmp_path)) == stop_after
-    meta_training.meta_train(config, digits, tmp_path)
+    meta_training.meta_train(run_setup.build(config, digits), tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
     assert_same_values(final_values(tmp_path), final_values(folder))
 
@@ -140,10 +142,10 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(meta_training.outer_loop, "train", stopping)
-        meta_training.meta_train(config, digits, folders[1])
+        meta_training.meta_train(run_setup.build(config, digits), folders[1])
     assert len(rows(folders[1])) == 1
     for folder in folders:
-        meta_training.meta_train(config, digits, folder)
+        meta_training.meta_train(run_setup.build(config, digits), folder)
     assert len(rows(folders[1])) == 3
     assert without_seconds(folders[0]) == without_seconds(folders[1])
     assert_same_values(*map(final_values, folders))
@@ -161,9 +163,9 @@ def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            meta_training.meta_train(rare, digits, tmp_path)
+            meta_training.meta_train(run_setup.build(rare, digits), tmp_path)
     assert len(rows(tmp_path)) == 4  # and no checkpoint: all is done again
-    meta_training.meta_train(config, digits, tmp_path)
+    meta_training.meta_train(run_setup.build(config, digits), tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
 
 
@@ -171,7 +173,7 @@ def test_learning_rates_begin_as_the_flags_say(digits):
     config = dataclasses.replace(
         SMALL, num_inner_steps=3, inner_learning_rate=0.4, inner_decay=0.5
     )
-    values = builders.build_problem(config, digits).hyperparameters.values()
+    values = run_setup.build(config, digits).problem.hyperparameters.values()
     np.testing.assert_allclose(values["learning_rate"], [0.4, 0.3, 0.2], rtol=1e-5)
     np.testing.assert_allclose(values["momentum"], [0.5] * 3, rtol=1e-5)
 
@@ -188,7 +190,7 @@ def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
     config = dataclasses.replace(SMALL, teacher=teacher, num_outer_steps=2)
     workdirs.open_workdir(tmp_path, config)
     hidden = dataclasses.replace(digits, test=Forbidden())
-    trained = meta_training.meta_train(config, hidden, tmp_path)
+    trained = meta_training.meta_train(run_setup.build(config, hidden), tmp_path)
     assert trained.progress.outer_step == 2
     with pytest.raises(AssertionError, match="test split"):
         trained.evaluator.accuracies(hidden.test, 1, 0)
@@ -234,22 +236,62 @@ def test_bad_input_leaves_no_folder(tmp_path, change, message):
     assert not folder.exists()
 
 
-def test_learners_are_built_once_before_training(digits, monkeypatch):
-    """Whatever asks for their sizes: a check, the training, that of real data."""
-    built = []
-    build = learners.build_model
+def test_what_a_run_is_made_of_is_built_once(tmp_path, monkeypatch):
+    """By the time that training begins, and by that of real data beside it."""
+    counts, begun = collections.Counter(), []
 
-    def counted(spec):
-        built.append(spec)
-        return build(spec)
+    def count(module, name):
+        function = getattr(module, name)
 
-    monkeypatch.setattr(learners, "build_model", counted)
-    config = dataclasses.replace(SMALL, learner="shallow", num_learners=3, seed=77)
-    specs = builders.build_learner_specs(config, digits)
-    for _ in range(3):
-        problem = builders.build_problem(config, digits)
-        builders.build_differentiation(config, problem, specs)
-    assert len(built) == len(set(specs)) == 3
+        def counted(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(loaders, "load")
+    count(learners, "parse")
+    count(learners, "build_model")
+    count(generators, "build_generator")
+    count(batches, "sampler")
+    loop = meta_training.outer_loop.train
+
+    def train_after_a_look(*args):
+        begun.append(dict(counts))
+        return loop(*args)
+
+    monkeypatch.setattr(meta_training.outer_loop, "train", train_after_a_look)
+    config = dataclasses.replace(
+        SMALL,
+        learner="fully_connected:4,fully_connected:7,fully_connected:9",
+        seed=77,
+        num_outer_steps=1,
+        workdir=str(tmp_path / "run"),
+    )
+    train.run(config)
+    once = {"load": 1, "parse": 1, "build_model": 3, "build_generator": 1, "sampler": 1}
+    # Since then: the learner of the only outer step; real data's own batches.
+    assert begun == [once, once | {"build_model": 4, "sampler": 2}]
+
+
+def test_real_data_shares_what_does_not_depend_on_the_teacher(digits, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        costs, "should_recompute", lambda size, _: bool(sizes.append(size))
+    )
+    setup = run_setup.build(SMALL, digits)
+    for variable in setup.problem.variables:  # as if trained
+        variable.assign(variable + 1)
+    real = setup.with_real_data()
+    assert real.dataset is setup.dataset and real.specs is setup.specs
+    assert real.problem.objective is setup.problem.objective
+    alone = run_setup.build(real.config, digits)
+    assert real.config.teacher == "real" and real.config.seed == SMALL.seed
+    for own, other in zip(real.problem.variables, alone.problem.variables, strict=True):
+        np.testing.assert_array_equal(own, other)
+    policies = [own.differentiation for own in (setup, real, alone)]
+    assert policies[1] == policies[2]
+    assert sizes[0] > sizes[1] == sizes[2]  # the generator's outputs are not kept
 
 
 def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
@@ -258,9 +300,7 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
         for name in ("train", "validation", "test")
         for split in [getattr(digits, name)]
     }
-    monkeypatch.setattr(
-        train.loaders, "load", lambda *_: dataclasses.replace(digits, **cut)
-    )
+    monkeypatch.setattr(loaders, "load", lambda *_: dataclasses.replace(digits, **cut))
     config = dataclasses.replace(SMALL, workdir=str(tmp_path / "run"))
     with pytest.raises(ValueError, match="6x7 pixels .* divisible by 4"):
         train.run(config)
@@ -282,6 +322,6 @@ def test_images_that_do_not_suit_the_generator(digits, tmp_path, monkeypatch):
 def test_every_kind_of_recipe_runs(digits, tmp_path, change):
     config = dataclasses.replace(SMALL, num_outer_steps=2, **change)
     workdirs.open_workdir(tmp_path, config)
-    meta_training.meta_train(config, digits, tmp_path)
+    meta_training.meta_train(run_setup.build(config, digits), tmp_path)
     values = [float(row["gradient_norm"]) for row in rows(tmp_path)]
     assert len(values) == 2 and min(values) > 0

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Split, normalize
-from gtn_tf.runs import builders, meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers import warm_start
@@ -37,7 +37,7 @@ def digits():
 
 def build(digits, **changes):
     config = dataclasses.replace(SMALL, **changes)
-    return builders.build_problem(config, digits).teacher
+    return run_setup.build(config, digits).problem.teacher
 
 
 def shown(teacher):
@@ -124,7 +124,7 @@ def train(config, digits, folder, num_outer_steps):
             "train",
             lambda step, start, _, *others: loop(step, start, num_outer_steps, *others),
         )
-        return meta_training.meta_train(config, digits, folder)
+        return meta_training.meta_train(run_setup.build(config, digits), folder)
 
 
 def test_a_run_warms_up_once(digits, tmp_path):
@@ -133,13 +133,13 @@ def test_a_run_warms_up_once(digits, tmp_path):
     train(SMALL, digits, parts, 1)
     train(SMALL, digits, parts, 2)
     train(dataclasses.replace(SMALL, warm_start_steps=0), digits, cold, 2)
-    latents = trained.problem.teacher.latents.numpy()
+    latents = trained.setup.problem.teacher.latents.numpy()
     _, values = final_values(whole)
     _, continued = final_values(parts)
     _, others = final_values(cold)
     for name, value in values.items():
         np.testing.assert_array_equal(value, continued[name])
-    index = len(trained.problem.teacher.variables) - 1
+    index = len(trained.setup.problem.teacher.variables) - 1
     np.testing.assert_array_equal(values[f"variable_{index}"], latents)
     assert np.abs(others[f"variable_{index}"] - latents).max() > 0.1
 

@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.commands import command_line, train
-from gtn_tf.data.dataset import Dataset
+from gtn_tf.commands import command_line
 from gtn_tf.evaluation import few_step, tables
 from gtn_tf.meta import costs
 from gtn_tf.networks import learners
-from gtn_tf.runs import builders
+from gtn_tf.runs import run_setup
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
+from gtn_tf.runs.run_setup import RunSetup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +58,18 @@ def run(config: BenchmarkConfig) -> None:
     Raises:
       UserError: a run that cannot be.
     """
-    parts = build_parts(config, train.check(config))
+    parts = build_parts(run_setup.prepare(config), config.product_size)
     print(format_table(parts, time_in_turns(parts, config.num_repeats)))
 
 
-def build_parts(config: BenchmarkConfig, dataset: Dataset) -> list[Part]:
-    """The product, T inner steps alone, and the outer step around them."""
-    spec = builders.build_learner_specs(config, dataset)[0]
-    problem = builders.build_problem(config, dataset)
-    outer_step = builders.build_outer_step(
-        config, dataset, problem, [spec], tf.Variable(1.0)
-    )
-    evaluator = few_step.Evaluator(problem, [spec])
-    learner = learners.build_model(spec)
-    size = config.product_size
+def build_parts(setup: RunSetup, size: int) -> list[Part]:
+    """The product of matrices with `size` rows, T inner steps of the first learner
+    alone, and the outer step around them."""
+    setup = dataclasses.replace(setup, specs=setup.specs[:1])
+    config, problem = setup.config, setup.problem
+    outer_step = run_setup.build_outer_step(setup, tf.Variable(1.0))
+    evaluator = few_step.Evaluator(problem, setup.specs)
+    learner = learners.build_model(setup.specs[0])
     matrix = tf.random.stateless_normal([size, size], [config.seed, 0])
     return [
         Part(
@@ -90,7 +88,7 @@ def build_parts(config: BenchmarkConfig, dataset: Dataset) -> list[Part]:
                 problem,
                 learner,
                 config.outer_batch_size,
-                builders.build_differentiation(config, problem, [spec]),
+                setup.differentiation,
             ),
             lambda index: outer_step(index, config.seed).meta_loss.numpy(),
         ),

@@ -19,7 +19,7 @@ from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
-from gtn_tf.runs import builders, files, meta_training, workdirs
+from gtn_tf.runs import files, meta_training, run_setup, workdirs
 from gtn_tf.runs.fields import check, field
 
 _FIGURES = {
@@ -139,7 +139,7 @@ def _setting(config: EvaluationConfig) -> Setting:
         others.append(folder / "real")
     first = workdirs.read_config(folder, config.data_dir)
     dataset = loaders.load(first.dataset, first.data_dir, first.seed)
-    sources = {}
+    setups = {}
     for path in [folder, *others]:
         own = workdirs.read_config(path, config.data_dir)
         for name in ("dataset", "seed", "num_inner_steps"):
@@ -150,11 +150,11 @@ def _setting(config: EvaluationConfig) -> Setting:
                     "they are equal"
                 )
         names = (own.teacher, f"{own.teacher}, {own.curriculum}", str(path))
-        name = next(name for name in names if name not in sources)
-        sources[name] = meta_training.restore(own, dataset, path).problem
+        name = next(name for name in names if name not in setups)
+        setups[name] = meta_training.restore(run_setup.build(own, dataset), path).setup
     return Setting(
-        sources,
-        builders.build_learner_specs(first, dataset),
+        {name: setup.problem for name, setup in setups.items()},
+        next(iter(setups.values())).specs,
         getattr(dataset, config.split),
         config.num_learners,
         config.num_ensemble,

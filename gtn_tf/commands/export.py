@@ -14,7 +14,7 @@ from gtn_tf.commands import command_line, train
 from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
-from gtn_tf.runs import files, meta_training, workdirs
+from gtn_tf.runs import files, meta_training, run_setup, workdirs
 from gtn_tf.runs.fields import check, field
 
 
@@ -60,20 +60,21 @@ def run(config: ExportConfig) -> None:
     run_config = workdirs.read_config(folder, data_dir=config.data_dir)
     _check_output(output)
     dataset = loaders.load(run_config.dataset, run_config.data_dir, run_config.seed)
-    trained = meta_training.restore(run_config, dataset, folder)
+    setup = run_setup.build(run_config, dataset)
+    trained = meta_training.restore(setup, folder)
     output.mkdir(parents=True, exist_ok=True)
     if config.ready:
         text = cards.card(folder, run_config)
-        train.export_teacher(run_config, dataset, trained, output, half=True)
+        train.export_teacher(trained, output, half=True)
         files.replace_text(output / "card.md", text)
         print(f"exported to {output}", file=sys.stderr)
         return
-    model = train.export_run(run_config, dataset, trained, output)
+    model = train.export_run(trained, output)
     saved_models.export_keras(output / "learner.keras", model, dataset)
-    teacher = trained.problem.teacher
+    teacher = setup.problem.teacher
     if teacher.learns:
         shown = synthetic_data.collect(teacher, run_config.seed)
-        rates = trained.problem.hyperparameters.values()
+        rates = setup.problem.hyperparameters.values()
         synthetic_data.save_npz(output / "synthetic.npz", shown, rates)
         name = re.sub(r"\W", "_", f"{dataset.name}_{run_config.teacher}")
         synthetic_data.save_tfrecords(output / "tfds", shown, name, dataset.class_names)

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gtn_tf.commands import command_line, train
-from gtn_tf.runs import workdirs
+from gtn_tf.commands import command_line
+from gtn_tf.runs import run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
 from gtn_tf.studies import comparisons, tuning
@@ -84,7 +84,7 @@ def run(config: StudyConfig) -> None:
       UserError: a run that cannot be, before the first has begun; a folder that holds
         a study with other flags.
     """
-    train.check(config.base())
+    run_setup.prepare(config.base())
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(STUDIES[config.study](config, folder))

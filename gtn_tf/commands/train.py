@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import tensorflow as tf
 
 import gtn_tf
 from gtn_tf.commands import command_line
-from gtn_tf.data import loaders
-from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
-from gtn_tf.runs import builders, meta_training, workdirs
+from gtn_tf.runs import meta_training, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
+from gtn_tf.runs.run_setup import RunSetup
 from gtn_tf.studies import kinds
 
 
@@ -29,33 +27,22 @@ def run(config: TrainingConfig) -> dict:
       UserError: a configuration, data or folder that cannot be used; nothing has
         been written then.
     """
-    dataset = check(config)
+    setup = run_setup.prepare(config)
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
     with locked(folder):
-        return _run(config, dataset, folder)
+        return _run(setup, folder)
 
 
-def check(config: TrainingConfig) -> Dataset:
-    """The data of a run that can be; nothing is written.
-
-    Raises:
-      UserError: data or learners that cannot be used, memory that does not suffice.
-    """
-    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
-    builders.choose_threads(config, dataset)
-    specs = builders.build_learner_specs(config, dataset)
-    problem = builders.build_problem(config, dataset)
-    builders.build_differentiation(config, problem, specs)
-    return dataset
-
-
-def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
-    trained = meta_training.meta_train(config, dataset, folder)
-    found = {config.teacher: _test(config, dataset, trained)}
+def _run(setup: RunSetup, folder: Path) -> dict:
+    config = setup.config
+    trained = meta_training.meta_train(setup, folder)
+    found = {config.teacher: _test(setup)}
     if config.teacher != "real" and config.compare_with_real:
-        found["real"] = _compare(config, dataset, folder / "real")
+        real = setup.with_real_data()
+        workdirs.open_workdir(folder / "real", real.config)
+        found["real"] = _test(meta_training.meta_train(real, folder / "real").setup)
     results = {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
@@ -63,32 +50,15 @@ def _run(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
     }
     if "real" in found:
         results["real"] = _summary(config, found["real"])
-    export_run(config, dataset, trained, folder)
+    export_run(trained, folder)
     workdirs.write_results(folder, results)
     print(format_table(config, results, found))
     return results
 
 
-def _compare(config: TrainingConfig, dataset: Dataset, folder: Path) -> dict:
-    """Real data with the same learners, T and batch size, as many outer steps."""
-    real = dataclasses.replace(
-        config, teacher="real", curriculum="full", warm_start_steps=0
-    )
-    workdirs.open_workdir(folder, real)
-    return _test(real, dataset, meta_training.meta_train(real, dataset, folder))
-
-
-def _test(
-    config: TrainingConfig, dataset: Dataset, trained: Trained
-) -> dict[str, list[float]]:
+def _test(setup: RunSetup) -> dict[str, list[float]]:
     """Family -> test accuracies of fresh learners."""
-    return kinds.accuracies(
-        trained.problem,
-        kinds.specs_by_kind(config, dataset),
-        dataset.test,
-        config.num_test_learners,
-        config.seed,
-    )
+    return kinds.accuracies(setup, kinds.specs_by_kind(setup), setup.dataset.test)
 
 
 def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
@@ -106,37 +76,29 @@ def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
     }
 
 
-def export_run(
-    config: TrainingConfig, dataset: Dataset, trained: Trained, folder: Path
-) -> keras.Model:
+def export_run(trained: Trained, folder: Path) -> keras.Model:
     """Writes teacher/ and learner/; returns the learner, trained on seed's data."""
-    export_teacher(config, dataset, trained, folder)
-    learner, state = trained.evaluator.train(0, config.seed)
+    export_teacher(trained, folder)
+    learner, state = trained.evaluator.train(0, trained.setup.config.seed)
     model = learner.assign(state.params, state.batch_stats)
-    saved_models.export_learner(folder / "learner", model, dataset)
+    saved_models.export_learner(folder / "learner", model, trained.setup.dataset)
     return model
 
 
-def export_teacher(
-    config: TrainingConfig,
-    dataset: Dataset,
-    trained: Trained,
-    folder: Path,
-    half: bool = False,
-) -> None:
+def export_teacher(trained: Trained, folder: Path, half: bool = False) -> None:
     """Writes teacher/.
 
     Args:
       half: as of `saved_models.export_teacher`.
     """
-    saved_models.export_teacher(
-        folder / "teacher", trained.problem, dataset, _provenance(config, trained), half
-    )
+    problem, dataset = trained.setup.problem, trained.setup.dataset
+    provenance = _provenance(trained)
+    saved_models.export_teacher(folder / "teacher", problem, dataset, provenance, half)
 
 
-def _provenance(config: TrainingConfig, trained: Trained) -> dict:
+def _provenance(trained: Trained) -> dict:
     return {
-        "flags": config.fixed(),
+        "flags": trained.setup.config.fixed(),
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
         "versions": {

@@ -17,10 +17,10 @@ def sampler(split: Split, augment: bool) -> Callable:
     [num_batches, batch_size]. Within one call no image comes twice until all have
     come once. With `augment`, each image is cropped and flipped at random.
     """
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
     num_images = len(split.labels)
 
     def draw(num_batches: int, batch_size: int, seed: tf.Tensor):
+        images, labels = split.tensors
         order_seed, augment_seed = tf.unstack(tf.random.split(seed, 2), num=2)
         wanted = num_batches * batch_size
         rounds = -(-wanted // num_images)

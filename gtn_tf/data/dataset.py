@@ -24,6 +24,12 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
 
+    @functools.cached_property
+    def tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images and labels, copied when first asked for, once for all that draw."""
+        with tf.init_scope():  # outside of a function that is being traced
+            return tf.constant(self.images), tf.constant(self.labels)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:

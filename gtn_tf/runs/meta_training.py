@@ -10,47 +10,49 @@ from typing import NamedTuple
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import outer_loop
-from gtn_tf.meta.meta_gradients import MetaProblem
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import (
-    builders,
     checkpoints,
     divergence,
     image_grids,
     interruption,
     recording,
+    run_setup,
     workdirs,
 )
-from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.run_setup import RunSetup
 from gtn_tf.teachers import warm_start
-from gtn_tf.teachers.base import Teacher
 
 
 class Trained(NamedTuple):
-    """A meta-trained teacher, what evaluates it, and how far training came."""
+    """A run whose teacher is meta-trained, what evaluates it, how far training came."""
 
-    problem: MetaProblem
+    setup: RunSetup
     evaluator: few_step.Evaluator
     progress: Progress
 
 
-def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
-    """Trains the configured teacher to the end, from where the folder stands.
+def meta_train(setup: RunSetup, folder: Path) -> Trained:
+    """Trains the run's teacher to the end, from where the folder stands.
 
     Only the training and validation splits are read.
+
+    Args:
+      setup: newly built.
 
     Raises:
       Diverged: training diverges more often than is allowed.
       Interrupted: by a signal, after saving.
+      UserError: the machine has no memory for it.
     """
-    run = _Run(config, dataset, folder)
+    config = setup.config
+    run = _Run(setup, folder)
     start = run.restore()
     if not start.outer_step:
-        start = _begin(run.problem.teacher, config, dataset)
+        start = _begin(setup)
     with (
         interruption.heard() as request,
         tqdm(
@@ -66,17 +68,17 @@ def meta_train(config: TrainingConfig, dataset: Dataset, folder: Path) -> Traine
             start,
             config.num_outer_steps,
             config.time_limit_seconds,
-            _Recorder(run, config, dataset, folder, start, bar),
+            _Recorder(run, folder, start, bar),
             lambda: bool(request),
         )
         run.save(progress)
     if request:
         raise interruption.Interrupted(request.signal_number, progress.outer_step)
-    return Trained(run.problem, run.evaluator, progress)
+    return Trained(setup, run.evaluator, progress)
 
 
-def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
-    """The teacher of the folder's last checkpoint, as it is.
+def restore(setup: RunSetup, folder: Path) -> Trained:
+    """The run's teacher as it is in the folder's last checkpoint.
 
     Nothing of what trains it is built, so that the memory of its training is not
     needed.
@@ -84,8 +86,6 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
     Raises:
       UserError: no outer step has been saved.
     """
-    specs = builders.build_learner_specs(config, dataset)
-    problem = builders.build_problem(config, dataset)
     found = checkpoints.Checkpoints(folder / "checkpoints").restore()
     if found is None or not found[0].outer_step:
         raise UserError(
@@ -93,8 +93,8 @@ def restore(config: TrainingConfig, dataset: Dataset, folder: Path) -> Trained:
             f"bin/train --flagfile={folder}/flags.txt first"
         )
     progress, arrays = found
-    _assign(problem.variables, arrays)
-    return Trained(problem, few_step.Evaluator(problem, specs), progress)
+    _assign(setup.problem.variables, arrays)
+    return Trained(setup, few_step.Evaluator(setup.problem, setup.specs), progress)
 
 
 def _assign(variables, arrays: dict) -> None:
@@ -103,11 +103,13 @@ def _assign(variables, arrays: dict) -> None:
         variable.assign(arrays[f"variable_{i}"])
 
 
-def _begin(teacher: Teacher, config: TrainingConfig, dataset: Dataset) -> Progress:
+def _begin(setup: RunSetup) -> Progress:
     """The start of a run; its seconds are those of the warm start."""
     began = time.perf_counter()
+    config, teacher = setup.config, setup.problem.teacher
     if config.warm_start_steps and teacher.has_fixed_batches:
-        warm_start.warm_start(teacher, dataset, config.warm_start_steps, config.seed)
+        num_steps = config.warm_start_steps
+        warm_start.warm_start(teacher, setup.dataset, num_steps, config.seed)
     return Progress(0, time.perf_counter() - began)
 
 
@@ -118,24 +120,22 @@ class _Run:
     and the progress are the whole state.
     """
 
-    def __init__(self, config: TrainingConfig, dataset: Dataset, folder: Path):
-        specs = builders.build_learner_specs(config, dataset)
+    def __init__(self, setup: RunSetup, folder: Path):
+        self.setup = setup
+        self.evaluator = few_step.Evaluator(setup.problem, setup.specs)
         rate_factor = tf.Variable(1.0)
-        self.problem = builders.build_problem(config, dataset)
-        self.evaluator = few_step.Evaluator(self.problem, specs)
-        self._step = builders.build_outer_step(
-            config, dataset, self.problem, specs, rate_factor
-        )
-        self._seed = config.seed
+        self._step = run_setup.build_outer_step(setup, rate_factor)
         slots = [variable.value for variable in self._step.optimizer.variables]
-        changed = [*self.problem.variables, *slots]
+        changed = [*setup.problem.variables, *slots]
         self._variables = [*changed, rate_factor]
-        self.guard = divergence.Guard(changed, rate_factor, config.max_divergences)
+        max_divergences = setup.config.max_divergences
+        self.guard = divergence.Guard(changed, rate_factor, max_divergences)
         self._checkpoints = checkpoints.Checkpoints(folder / "checkpoints")
 
     def guarded_step(self, outer_step: int) -> StepResult:
         """One outer step, undone where it shows that training has diverged."""
-        return self.guard(lambda number: self._step(number, self._seed), outer_step)
+        seed = self.setup.config.seed
+        return self.guard(lambda number: self._step(number, seed), outer_step)
 
     def save(self, progress: Progress) -> None:
         variables = {f"variable_{i}": v.numpy() for i, v in enumerate(self._variables)}
@@ -155,17 +155,15 @@ class _Run:
 class _Recorder:
     """Called after every outer step: bar, metrics, summaries, checkpoints."""
 
-    def __init__(self, run: _Run, config, dataset, folder, start, bar):
+    def __init__(self, run: _Run, folder: Path, start: Progress, bar: tqdm):
         self._run = run
-        self._config = config
-        self._dataset = dataset
         self._bar = bar
         self._metrics = workdirs.Metrics(folder, start.outer_step)
         self._summaries = recording.Summaries(folder)
         self._saved_at = time.perf_counter()
 
     def __call__(self, progress: Progress, result: StepResult) -> None:
-        config = self._config
+        config = self._run.setup.config
         self._summaries.step(progress, result)
         last = progress.outer_step == config.num_outer_steps
         accuracy = None
@@ -182,10 +180,9 @@ class _Recorder:
         self._bar.update()
 
     def _validate(self, progress: Progress) -> float:
-        evaluator = self._run.evaluator
-        problem = evaluator.problem
-        validation = self._dataset.validation
-        accuracy = evaluator.score(validation, 0, self._config.seed).accuracy
-        grid = image_grids.curriculum_grid(problem.teacher, self._dataset.class_names)
+        setup, evaluator = self._run.setup, self._run.evaluator
+        dataset, problem = setup.dataset, setup.problem
+        accuracy = evaluator.score(dataset.validation, 0, setup.config.seed).accuracy
+        grid = image_grids.curriculum_grid(problem.teacher, dataset.class_names)
         self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
         return accuracy

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from gtn_tf.data.dataset import Dataset
+from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import builders, files, meta_training, workdirs
+from gtn_tf.runs import files, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
+from gtn_tf.runs.meta_training import Trained
+from gtn_tf.runs.run_setup import RunSetup
 from gtn_tf.studies import kinds, records
 
 
@@ -88,24 +90,20 @@ def _folder_of(folder: Path, variant: str, seed: int) -> Path:
 def _measured(name: str, config: TrainingConfig, comparison: Comparison) -> dict:
     """The record of a run: accuracy of fresh learners, after each inner step too."""
 
-    def measure(dataset, trained) -> dict:
-        return _scores(config, dataset, trained, comparison)
+    def measure(trained: Trained) -> dict:
+        return _scores(trained, comparison)
 
     return records.once(config, {"variant": name, "seed": config.seed}, measure)
 
 
-def _scores(
-    config: TrainingConfig,
-    dataset: Dataset,
-    trained: meta_training.Trained,
-    comparison: Comparison,
-) -> dict:
-    split = getattr(dataset, comparison.split)
+def _scores(trained: Trained, comparison: Comparison) -> dict:
+    config = trained.setup.config
+    split = getattr(trained.setup.dataset, comparison.split)
     curves = [
         trained.evaluator.curve(split, index, config.seed)
         for index in range(config.num_test_learners)
     ]
-    unseen = _held_out(config, dataset, trained, comparison, split)
+    unseen = _held_out(trained.setup, comparison, split)
     return {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
@@ -119,26 +117,20 @@ def _scores(
 
 
 def _held_out(
-    config,
-    dataset: Dataset,
-    trained: meta_training.Trained,
-    comparison: Comparison,
-    split,
+    setup: RunSetup, comparison: Comparison, split: Split
 ) -> dict[str, list[float]]:
     """Family -> accuracies of architectures that the teacher was not trained with."""
+    config = setup.config
     families = comparison.unseen or config.left_out
-    specs = {f: kinds.unseen_specs(config, dataset, f) for f in families}
+    specs = {f: kinds.unseen_specs(setup, f) for f in families}
     if not families:
-        seen = builders.build_learner_specs(config, dataset)
-        family = seen[0].family
+        family = setup.specs[0].family
         unseen = dataclasses.replace(
             config, learner=family, num_learners=8, seed=2**31 - 1
         )
-        drawn = builders.build_learner_specs(unseen, dataset)
-        specs = {family: [spec for spec in drawn if spec not in seen]}
-    return kinds.accuracies(
-        trained.problem, specs, split, config.num_test_learners, config.seed
-    )
+        drawn = run_setup.build_learner_specs(unseen, setup.dataset)
+        specs = {family: [spec for spec in drawn if spec not in setup.specs]}
+    return kinds.accuracies(setup, specs, split)
 
 
 def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:

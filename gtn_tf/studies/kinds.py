@@ -6,60 +6,52 @@ import dataclasses
 
 from tabulate import tabulate
 
-from gtn_tf.data.dataset import Dataset, Split
+from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import few_step, measures
-from gtn_tf.meta.meta_gradients import MetaProblem
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
-from gtn_tf.runs import builders
-from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs import run_setup
+from gtn_tf.runs.run_setup import RunSetup
 
 _UNSEEN_PER_KIND = 4  # architectures drawn of a kind that was left out
 
 
-def specs_by_kind(
-    config: TrainingConfig, dataset: Dataset
-) -> dict[str, list[LearnerSpec]]:
+def specs_by_kind(setup: RunSetup) -> dict[str, list[LearnerSpec]]:
     """Family -> architectures to measure: those trained with, then draws of the
     families that `--leave_out` names."""
     found: dict[str, list[LearnerSpec]] = {}
-    for spec in builders.build_learner_specs(config, dataset):
+    for spec in setup.specs:
         found.setdefault(spec.family, []).append(spec)
     seen = {family: found[family] for family in FAMILIES if family in found}
     return seen | {
-        family: unseen_specs(config, dataset, family) for family in config.left_out
+        family: unseen_specs(setup, family) for family in setup.config.left_out
     }
 
 
-def unseen_specs(
-    config: TrainingConfig, dataset: Dataset, family: str
-) -> list[LearnerSpec]:
+def unseen_specs(setup: RunSetup, family: str) -> list[LearnerSpec]:
     """Architectures of one family, of the widths that `any` draws."""
     others = [name for name in FAMILIES if name != family]
     alone = dataclasses.replace(
-        config,
+        setup.config,
         learner="any",
         leave_out=",".join(others),
         num_learners=_UNSEEN_PER_KIND,
     )
-    return builders.build_learner_specs(alone, dataset)
+    return run_setup.build_learner_specs(alone, setup.dataset)
 
 
 def accuracies(
-    problem: MetaProblem,
-    kinds: dict[str, list[LearnerSpec]],
-    split: Split,
-    num_learners: int,
-    seed: int,
+    setup: RunSetup, kinds: dict[str, list[LearnerSpec]], split: Split
 ) -> dict[str, list[float]]:
-    """Family -> few-step accuracy of each of `num_learners` fresh learners, with rates
-    that are scaled for each architecture.
+    """Family -> few-step accuracy of each of the run's number of fresh learners, with
+    rates that are scaled for each architecture.
 
     Of the same seed, learners of two teachers begin with equal weights.
     """
+    config = setup.config
     return {
-        family: few_step.Evaluator(problem, specs, fits_rates=True).accuracies(
-            split, num_learners, seed
+        family: few_step.Evaluator(setup.problem, specs, fits_rates=True).accuracies(
+            split, config.num_test_learners, config.seed
         )
         for family, specs in kinds.items()
     }

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gtn_tf.data import loaders
 from gtn_tf.errors import Diverged
-from gtn_tf.runs import builders, files, meta_training, workdirs
+from gtn_tf.runs import files, meta_training, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 
 
@@ -22,7 +21,7 @@ def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
 
     Args:
       label: what tells the run from others; recorded with the rest.
-      measure: (dataset, trained) -> what to record.
+      measure: trained run -> what to record.
 
     Returns:
       What was measured, with "diverged": whether training has ended in that, which
@@ -38,15 +37,14 @@ def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
             return record
     name = ", ".join(f"{key} {value}" for key, value in label.items())
     print(f"{name}: {folder}", file=sys.stderr)
-    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
-    builders.choose_threads(config, dataset)
+    setup = run_setup.prepare(config)
     try:
-        trained = meta_training.meta_train(config, dataset, folder)
+        trained = meta_training.meta_train(setup, folder)
     except Diverged as error:
         print(f"{name}: {error}", file=sys.stderr)
         record = label | {"diverged": True, "asked": asked}
     else:
-        found = measure(dataset, trained)
+        found = measure(trained)
         record = label | {"diverged": False, "asked": asked} | found
     files.replace_text(path, json.dumps(record) + "\n")
     return record

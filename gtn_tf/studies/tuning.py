@@ -67,9 +67,10 @@ class _Tuner(keras_tuner.BayesianOptimization):
 def _validation_loss(config: TrainingConfig) -> float:
     """Mean over fresh learners after a training; infinite where it diverged."""
 
-    def measure(dataset, trained) -> dict:
+    def measure(trained) -> dict:
+        validation = trained.setup.dataset.validation
         scores = [
-            trained.evaluator.score(dataset.validation, index, config.seed)
+            trained.evaluator.score(validation, index, config.seed)
             for index in range(config.num_test_learners)
         ]
         loss = float(np.mean([score.loss for score in scores]))

@@ -1,0 +1,209 @@
+"""What a run is made of: built once from its configuration, and handed on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from gtn_tf.data import batches, loaders
+from gtn_tf.data.dataset import Dataset, normalize
+from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
+from gtn_tf.meta.inner_optimizers import InnerHyperparameters
+from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
+from gtn_tf.meta.objectives import Classification, cross_entropy_of_labels
+from gtn_tf.networks import learners
+from gtn_tf.networks.learner_spec import LearnerSpec
+from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.teachers.base import TeacherSpec
+from gtn_tf.teachers.registry import TEACHERS
+
+_TINY_PIXELS = 10_000  # of one inner batch; digits: 2,048, MNIST: 100,352
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSetup:
+    """What a run is made of.
+
+    Attributes:
+      dataset: real images.
+      specs: the predefined set of learners.
+      problem: the teacher, the inner loop's parts, and the loss that they are learned
+        by; training changes its variables.
+    """
+
+    config: TrainingConfig
+    dataset: Dataset
+    specs: list[LearnerSpec]
+    problem: MetaProblem
+
+    @functools.cached_property
+    def differentiation(self) -> Differentiation:
+        """The memory policy; `auto` decides by the largest learner of the set.
+
+        Only training asks for it, and only training needs the memory.
+
+        Raises:
+          UserError: the machine has no memory for it.
+        """
+        config, generator = self.config, self.problem.teacher.generator
+        num_steps, batch_size = config.num_inner_steps, config.inner_batch_size
+        sizes = [_learner_size(spec, batch_size) for spec in self.specs]
+        per_step = max(activations for activations, _ in sizes)
+        if generator is not None:
+            per_step += costs.activation_bytes([generator], batch_size)
+        state_bytes = max(2 * 4 * num_params for _, num_params in sizes)
+        recompute = {
+            "always": True,
+            "never": False,
+            "auto": costs.should_recompute(per_step, num_steps),
+        }[config.recompute]
+        # What is kept by default is not kept in segments.
+        whole = config.recompute == "auto" and not recompute
+        policy = Differentiation(recompute, 1 if whole else config.segment_length)
+        costs.check_fits(costs.kept_bytes(per_step, state_bytes, num_steps, policy))
+        return policy
+
+    def with_real_data(self) -> RunSetup:
+        """The control: real data with the same learners, T and batch size, as it
+        begins; all that does not depend on the teacher is shared."""
+        config = dataclasses.replace(
+            self.config, teacher="real", curriculum="full", warm_start_steps=0
+        )
+        problem = _build_problem(config, self.dataset, self.problem.objective)
+        return dataclasses.replace(self, config=config, problem=problem)
+
+
+def prepare(config: TrainingConfig) -> RunSetup:
+    """The set-up of a run that can be trained; nothing is written.
+
+    Raises:
+      UserError: data or learners that cannot be used, memory that does not suffice.
+    """
+    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
+    _choose_threads(config, dataset)
+    setup = build(config, dataset)
+    _ = setup.differentiation  # refused now where there is no memory for it
+    return setup
+
+
+def build(config: TrainingConfig, dataset: Dataset) -> RunSetup:
+    """The set-up of a run, whether or not there is memory to train it.
+
+    Raises:
+      UserError: learners that cannot be, image sides that do not suit the generator.
+    """
+    specs = build_learner_specs(config, dataset)
+    problem = _build_problem(config, dataset, _objective(config, dataset))
+    return RunSetup(config=config, dataset=dataset, specs=specs, problem=problem)
+
+
+def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[LearnerSpec]:
+    """The predefined set of learners that the configuration names."""
+    return learners.parse(
+        config.learner,
+        config.num_learners,
+        config.seed,
+        config.left_out,
+        config.varied,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        weight_norm=config.weight_norm,
+        normalization=config.normalization,
+        precision=config.precision,
+    )
+
+
+def _objective(config: TrainingConfig, dataset: Dataset) -> Classification:
+    """Cross-entropy on real training images, augmented for CIFAR-10 (Appendix A)."""
+    augment = {"auto": dataset.augment, "always": True, "never": False}
+    return Classification(
+        draw=batches.sampler(dataset.train, augment[config.augment]),
+        batch_size=config.outer_batch_size,
+        normalize=functools.partial(normalize, mean=dataset.mean, std=dataset.std),
+        outer_loss=cross_entropy_of_labels,
+    )
+
+
+def _build_problem(
+    config: TrainingConfig, dataset: Dataset, objective: Classification
+) -> MetaProblem:
+    spec = TeacherSpec(
+        config.num_inner_steps,
+        config.inner_batch_size,
+        dataset.image_shape,
+        dataset.num_classes,
+        config.curriculum,
+    )
+    initial = inner_optimizers.INITIAL | {
+        "learning_rate": config.inner_learning_rate,
+        "momentum": config.inner_momentum,
+    }
+    optimizer = inner_optimizers.INNER_OPTIMIZERS[config.inner_optimizer]
+    return MetaProblem(
+        TEACHERS[config.teacher].of_run(spec, config, dataset),
+        InnerHyperparameters(
+            {name: initial[name] for name in optimizer.names},
+            config.num_inner_steps,
+            config.inner_hyperparameters == "per_step",
+            decay=config.inner_decay,
+        ),
+        optimizer,
+        inner_loop.INNER_LOSSES[config.inner_loss],
+        objective,
+        config.intermediate_loss_every,
+    )
+
+
+@functools.cache
+def _learner_size(spec: LearnerSpec, batch_size: int) -> tuple[int, int]:
+    """Bytes of activations and number of parameters; a model is built once for it."""
+    model = learners.build_model(spec)
+    return costs.activation_bytes([model], batch_size), model.count_params()
+
+
+def build_outer_step(setup: RunSetup, rate_factor: tf.Variable) -> outer_loop.OuterStep:
+    """The compiled outer steps, with their optimizer.
+
+    Args:
+      rate_factor: scalar that the outer learning rate is multiplied by.
+
+    Raises:
+      UserError: the machine has no memory for them.
+    """
+    config = setup.config
+    optimizer = outer_loop.build_optimizer(
+        outer_loop.OuterOptimizerSpec(
+            config.outer_learning_rate,
+            config.outer_decay,
+            config.outer_beta_1,
+            config.outer_beta_2,
+            config.outer_epsilon,
+        ),
+        config.num_outer_steps,
+        setup.problem.variables,
+        rate_factor,
+    )
+    return outer_loop.OuterStep(
+        setup.problem,
+        setup.specs,
+        optimizer,
+        config.clip_norm,
+        setup.differentiation,
+        config.learners_per_step,
+    )
+
+
+def _choose_threads(config: TrainingConfig, dataset: Dataset) -> None:
+    """One thread for each operation where operations are tiny.
+
+    Sharing them out costs more than it saves: on digits a step takes 0.7 of the time.
+    Independent operations still run side by side. TensorFlow takes the setting only
+    before its first operation; in a process that has computed before, nothing changes.
+    """
+    height, width, _ = dataset.image_shape
+    if height * width * config.inner_batch_size <= _TINY_PIXELS:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
