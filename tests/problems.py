@@ -47,7 +47,7 @@ SMALL_RUN = TrainingConfig(
     num_test_learners=2,
 )
 
-KEPT = meta_gradients.Differentiation(recompute=False)
+KEPT = meta_gradients.MemoryPolicy(recompute=False)
 
 INITIAL = {
     "sgd": {"learning_rate": 0.2, "momentum": 0.6},
@@ -166,18 +166,18 @@ def build_learner(spec: CaseSpec) -> stateless.StatelessModel:
 def build_teacher(spec: CaseSpec) -> Teacher:
     dtype = learners.layer_dtypes(spec.precision)[1]
     teacher_spec = TeacherSpec(
-        spec.num_steps,
-        BATCH_SIZE,
-        spec.image_shape,
-        NUM_CLASSES,
-        spec.curriculum,
-        dtype,
+        num_inner_steps=spec.num_steps,
+        inner_batch_size=BATCH_SIZE,
+        image_shape=spec.image_shape,
+        num_classes=NUM_CLASSES,
+        curriculum=spec.curriculum,
+        dtype=dtype,
     )
     if spec.teacher == "gtn":
         generator_spec = generators.GeneratorSpec(
-            LATENT_SIZE,
-            NUM_CLASSES,
-            spec.image_shape,
+            latent_size=LATENT_SIZE,
+            num_classes=NUM_CLASSES,
+            image_shape=spec.image_shape,
             widths=(6, 4, 3),
             output_scale=2.0,
             weight_norm=spec.weight_norm,
@@ -219,14 +219,14 @@ def build_case(**options) -> Case:
     return Case(problem, build_learner(spec), outer_batches)
 
 
-def gradient_function(case: Case, differentiation):
+def gradient_function(case: Case, memory_policy):
     """(seed, outer_batches) -> `meta_gradient` of a fresh learner, not compiled."""
     problem, learner, _ = case
 
     def function(seed, outer_batches):
         state = inner_loop.initial_state(learner, problem.optimizer, seed)
         return meta_gradients.meta_gradient(
-            problem, learner, state, seed, outer_batches, differentiation
+            problem, learner, state, seed, outer_batches, memory_policy
         )
 
     return function
@@ -247,9 +247,9 @@ def loss_function(case: Case):
     return function
 
 
-def compute(case: Case, differentiation=KEPT, compiled=False):
+def compute(case: Case, memory_policy=KEPT, compiled=False):
     """Meta-loss, intermediate losses, and gradients as NumPy arrays."""
-    function = gradient_function(case, differentiation)
+    function = gradient_function(case, memory_policy)
     if compiled:
         function = tf.function(function, autograph=False)
     loss, intermediate, gradients = function(tf.constant(SEED), case.outer_batches)

@@ -8,11 +8,11 @@ from problems import SMALL_RUN
 
 from gtn_tf.data import loaders
 from gtn_tf.meta import costs
-from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.networks import layers, learners, upsampling
 from gtn_tf.runs import run_setup
 
-KEPT = Differentiation(recompute=False)
+KEPT = MemoryPolicy(recompute=False)
 # digits:4-4-4 on 8x8 images: two convolutions with strides of 2, two dense layers.
 LEARNER = 2 * (9 * 1 * 4 * 16 + 9 * 4 * 4 * 4 + 16 * 4 + 4 * 10)
 # 4 + 10 numbers -> 8 -> 2x2x4 -> 4x4x4 -> 8x8x1.
@@ -49,7 +49,7 @@ def test_training_and_its_gradient(teacher, generator):
     kept = 20 * (9 * LEARNER + 3 * generator) + 2 * 10 * 3 * LEARNER
     assert costs.outer_step_flops(problem, learner, 10, KEPT) == kept
     recomputed = kept + 20 * (3 * LEARNER + generator) + 2 * 10 * LEARNER
-    assert costs.outer_step_flops(problem, learner, 10, Differentiation()) == recomputed
+    assert costs.outer_step_flops(problem, learner, 10, MemoryPolicy()) == recomputed
 
 
 def test_fewer_losses_on_the_way():

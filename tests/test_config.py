@@ -21,6 +21,7 @@ CHOICES = {
     "curriculum": "none, all_shuffled, shuffled_batch, full",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
+    "objective": "classification",
     "inner_loss": "cross_entropy, mean_squared_error",
     "inner_hyperparameters": "shared, per_step",
     "augment": "auto, always, never",

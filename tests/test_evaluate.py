@@ -35,8 +35,10 @@ def runs(tmp_path_factory):
 
 def test_everything_is_written(runs, capsys, monkeypatch):
     gtn, pixels = runs
-    wide = unseen_architectures.HELD_OUT["twice as wide"]
-    monkeypatch.setattr(unseen_architectures, "HELD_OUT", {"twice as wide": wide})
+    wide = unseen_architectures.UNSEEN_ARCHITECTURES["twice as wide"]
+    monkeypatch.setattr(
+        unseen_architectures, "UNSEEN_ARCHITECTURES", {"twice as wide": wide}
+    )
     plain = stock_models.STOCK_MODELS["multilayer perceptron"]
     monkeypatch.setattr(measures, "STOCK_MODELS", {"plain perceptron": plain})
     evaluate.run(

@@ -14,11 +14,11 @@ def names(folder):
 
 def test_text_is_replaced_or_stays(tmp_path):
     path = tmp_path / "flags.txt"
-    files.replace_text(path, "old")
+    files.write_text_atomically(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        files.replace_text(path, "new, but not whole \ud800")
+        files.write_text_atomically(path, "new, but not whole \ud800")
     assert path.read_text() == "old"
-    files.replace_text(path, "new")
+    files.write_text_atomically(path, "new")
     assert path.read_text() == "new"
     assert names(tmp_path) == ["flags.txt"]
 
@@ -34,17 +34,17 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, is_folder):
         new.write_bytes(b"half")
         tf.io.write_file(target or str(new), b"whole")
 
-    files.replace(path, save)
+    files.write_atomically(path, save)
     with pytest.raises(OSError, match=r"^/dev/full; No space left on device"):
-        files.replace(path, lambda new: save(new, FULL))
+        files.write_atomically(path, lambda new: save(new, FULL))
     assert names(tmp_path) == ["saved"]
     assert (path / "part" if is_folder else path).read_bytes() == b"whole"
 
 
 def test_what_a_kill_left_is_written_over(tmp_path):
     path = tmp_path / "saved"
-    files.beside(path).mkdir()
-    files.replace_text(path, "whole")
+    files.temporary_path(path).mkdir()
+    files.write_text_atomically(path, "whole")
     assert names(tmp_path) == ["saved"]
 
 

@@ -25,14 +25,25 @@ NUM_PARAMS = [
 
 @pytest.mark.parametrize("image_shape, weight_norm, num_params", NUM_PARAMS)
 def test_number_of_params(image_shape, weight_norm, num_params):
-    spec = generators.GeneratorSpec(128, 10, image_shape, weight_norm=weight_norm)
+    spec = generators.GeneratorSpec(
+        latent_size=128,
+        num_classes=10,
+        image_shape=image_shape,
+        weight_norm=weight_norm,
+    )
     model = generators.build_generator(spec, seed=0)
     assert stateless.StatelessModel(model).num_params == num_params
     assert model.output_shape == (None, *image_shape)
 
 
 def build(seed=0, **options):
-    spec = generators.GeneratorSpec(5, 4, (8, 12, 2), (6, 4, 3), **options)
+    spec = generators.GeneratorSpec(
+        latent_size=5,
+        num_classes=4,
+        image_shape=(8, 12, 2),
+        widths=(6, 4, 3),
+        **options,
+    )
     return generators.build_generator(spec, seed)
 
 
@@ -106,7 +117,9 @@ def test_bfloat16_is_close():
 @pytest.mark.parametrize("image_shape", [(27, 28, 1), (28, 30, 3)])
 def test_sides_that_do_not_divide_by_four_are_refused(image_shape):
     height, width, _ = image_shape
-    spec = generators.GeneratorSpec(5, 4, image_shape)
+    spec = generators.GeneratorSpec(
+        latent_size=5, num_classes=4, image_shape=image_shape
+    )
     with pytest.raises(ValueError) as error:
         generators.build_generator(spec, seed=0)
     message = str(error.value)

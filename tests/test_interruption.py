@@ -12,7 +12,7 @@ from gtn_tf.runs import interruption
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_noted_once(number):
     before = signal.getsignal(number)
-    with interruption.heard() as request:
+    with interruption.defer_signals() as request:
         assert not request
         os.kill(os.getpid(), number)
         assert request and request.signal_number == number
@@ -22,7 +22,7 @@ def test_a_signal_is_noted_once(number):
 
 def test_handlers_come_back_after_an_error():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyError), interruption.heard():
+    with pytest.raises(KeyError), interruption.defer_signals():
         raise KeyError
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -31,7 +31,7 @@ def test_other_threads_hear_nothing():
     found = []
 
     def work():
-        with interruption.heard() as request:
+        with interruption.defer_signals() as request:
             found.append(bool(request))
 
     thread = threading.Thread(target=work)

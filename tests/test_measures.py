@@ -17,14 +17,17 @@ SPLIT = Split(
     problems.random_labels([23], 9).numpy(),
 )
 T = 3
-HELD_OUT = ("twice as wide", "without weight norm")
+UNSEEN_ARCHITECTURES = ("twice as wide", "without weight norm")
 
 
 @pytest.fixture(autouse=True)
 def few_architectures(monkeypatch):
     """Each takes seconds to compile; test_held_out builds them all."""
-    few = {name: unseen_architectures.HELD_OUT[name] for name in HELD_OUT}
-    monkeypatch.setattr(unseen_architectures, "HELD_OUT", few)
+    few = {
+        name: unseen_architectures.UNSEEN_ARCHITECTURES[name]
+        for name in UNSEEN_ARCHITECTURES
+    }
+    monkeypatch.setattr(unseen_architectures, "UNSEEN_ARCHITECTURES", few)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,10 @@ def test_architectures_are_measured_with_rates_that_fit(setting, source):
 def test_every_architecture_is_measured_with_every_source(setting):
     found = rows(setting, "architectures")
     conditions = list(dict.fromkeys(row.condition for row in found))
-    assert conditions == ["trained with", *HELD_OUT] and len(found) == 3 * 2 * 3
+    assert (
+        conditions == ["trained with", *UNSEEN_ARCHITECTURES]
+        and len(found) == 3 * 2 * 3
+    )
     assert all(0 <= row.accuracy <= 1 for row in found)
     assert len({row.accuracy for row in found}) > 3
 

@@ -10,7 +10,7 @@ import pytest
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.meta import costs, outer_loop
-from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.runs import divergence, meta_training, run_setup
 from gtn_tf.runs.config import TrainingConfig
 
@@ -65,19 +65,22 @@ def test_up_to_one_gibibyte_is_kept(bytes_per_step, num_inner_steps, expected):
     assert costs.should_recompute(bytes_per_step, num_inner_steps) is expected
 
 
-KEEP, FIVE = Differentiation(recompute=False), Differentiation(True, 5)
+KEEP, FIVE = (
+    MemoryPolicy(recompute=False),
+    MemoryPolicy(recompute=True, segment_length=5),
+)
 
 
 @pytest.mark.parametrize(
-    "differentiation, expected",
+    "memory_policy, expected",
     [
         (KEEP, 12 * (1000 + 30)),
-        (Differentiation(True, 1), 12 * 30 + 1000),
+        (MemoryPolicy(recompute=True, segment_length=1), 12 * 30 + 1000),
         (FIVE, 3 * 30 + 5 * 1000),
     ],
 )
-def test_what_is_kept_at_the_peak(differentiation, expected):
-    assert costs.kept_bytes(1000, 30, 12, differentiation) == expected
+def test_what_is_kept_at_the_peak(memory_policy, expected):
+    assert costs.kept_bytes(1000, 30, 12, memory_policy) == expected
 
 
 def test_what_does_not_fit_is_refused(monkeypatch):

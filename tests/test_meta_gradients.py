@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, meta_gradients
-from gtn_tf.meta.meta_gradients import Differentiation
+from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.networks import layers, stateless
 
 EPSILON = 1e-6
@@ -104,7 +104,7 @@ def directions(variable):
 def test_gradient_matches_central_differences(name):
     case = problems.build_case(**CASES[name])
     if name in RECOMPUTED_AND_COMPILED:
-        _, _, gradients = problems.compute(case, Differentiation(), compiled=True)
+        _, _, gradients = problems.compute(case, MemoryPolicy(), compiled=True)
     else:
         _, _, gradients = problems.compute(case)
     problems.check_magnitudes(case, gradients)
@@ -140,7 +140,7 @@ def test_gradient_through_dropout_is_that_of_the_units_that_were_kept():
     learner = stateless.StatelessModel(keras.Model(images, logits))
     case = problems.build_case(num_steps=3, every=1)._replace(learner=learner)
     _, _, gradients = problems.compute(case)
-    assert_same(problems.compute(case, Differentiation())[-1], gradients)
+    assert_same(problems.compute(case, MemoryPolicy())[-1], gradients)
     loss = problems.loss_function(case)
     for variable, gradient in zip(case.problem.variables, gradients, strict=True):
         direction = next(directions(variable))
@@ -175,23 +175,23 @@ def flat_batches(case):
 
 
 @pytest.mark.parametrize(
-    "num_steps, every, differentiation",
+    "num_steps, every, memory_policy",
     [
-        (5, 0, Differentiation(recompute=False)),
-        (5, 1, Differentiation(recompute=True)),
-        (5, 2, Differentiation(recompute=True, segment_length=2)),
+        (5, 0, MemoryPolicy(recompute=False)),
+        (5, 1, MemoryPolicy(recompute=True)),
+        (5, 2, MemoryPolicy(recompute=True, segment_length=2)),
         # The loss after the last step is the meta-loss: it is not added twice.
-        (4, 2, Differentiation(recompute=False)),
+        (4, 2, MemoryPolicy(recompute=False)),
     ],
 )
-def test_gradient_matches_forward_mode(num_steps, every, differentiation):
+def test_gradient_matches_forward_mode(num_steps, every, memory_policy):
     case = problems.build_case(
         learner="dense", every=every, num_steps=num_steps, image_shape=(2, 2, 1)
     )
     raw_rates, raw_momenta = case.problem.hyperparameters.variables
     raw_rates.assign(np.linspace(0, -2, num_steps))
     raw_momenta.assign(np.linspace(1, -1, num_steps))
-    loss, intermediate, gradients = problems.compute(case, differentiation)
+    loss, intermediate, gradients = problems.compute(case, memory_policy)
     problems.check_magnitudes(case, gradients)
 
     pixels, targets = flat_batches(case)
@@ -242,30 +242,36 @@ def assert_same(result, expected):
 def test_gradient_does_not_depend_on_segment_length(name, length):
     case = problems.build_case(**SEGMENT_CASES[name])
     result = problems.compute(
-        case, Differentiation(True, length), compiled=name == "distillation"
+        case,
+        MemoryPolicy(recompute=True, segment_length=length),
+        compiled=name == "distillation",
     )
     assert_same(result, kept(name))
 
 
 @pytest.mark.parametrize(
-    "name, differentiation, compiled",
+    "name, memory_policy, compiled",
     [
         # Integers are shown at every step here: labels and raw images.
-        ("real", Differentiation(True, 2), True),
-        ("distillation-intermediate", Differentiation(False, 2), False),
+        ("real", MemoryPolicy(recompute=True, segment_length=2), True),
+        (
+            "distillation-intermediate",
+            MemoryPolicy(recompute=False, segment_length=2),
+            False,
+        ),
     ],
 )
-def test_gradient_does_not_depend_on_recomputation(name, differentiation, compiled):
+def test_gradient_does_not_depend_on_recomputation(name, memory_policy, compiled):
     case = problems.build_case(**SEGMENT_CASES[name])
-    assert_same(problems.compute(case, differentiation, compiled), kept(name))
+    assert_same(problems.compute(case, memory_policy, compiled), kept(name))
 
 
-@pytest.mark.parametrize("differentiation", [Differentiation(), problems.KEPT])
-def test_eager_equals_compiled(differentiation):
+@pytest.mark.parametrize("memory_policy", [MemoryPolicy(), problems.KEPT])
+def test_eager_equals_compiled(memory_policy):
     case = problems.build_case(**SEGMENT_CASES["distillation"])
     tf.config.run_functions_eagerly(True)
     try:
-        result = problems.compute(case, differentiation, compiled=True)
+        result = problems.compute(case, memory_policy, compiled=True)
     finally:
         tf.config.run_functions_eagerly(False)
     assert_same(result, kept("distillation"))
@@ -383,11 +389,11 @@ def test_number_of_intermediate_losses(num_steps, every, expected):
     assert case.problem.num_intermediate_losses == expected
 
 
-def traced_nodes(differentiation, **options):
+def traced_nodes(memory_policy, **options):
     """Nodes of the traced meta-gradient, those of all its functions included."""
     case = problems.build_case(**options, **SMALL)
     function = tf.function(
-        problems.gradient_function(case, differentiation), autograph=False
+        problems.gradient_function(case, memory_policy), autograph=False
     )
     graph = function.get_concrete_function(SEED, case.outer_batches).graph
     graph_def = graph.as_graph_def()
@@ -396,26 +402,28 @@ def traced_nodes(differentiation, **options):
 
 
 @pytest.mark.parametrize(
-    "differentiation, rest",
-    [(problems.KEPT, 0), (Differentiation(), 0), (Differentiation(True, 2), 1)],
+    "memory_policy, rest",
+    [
+        (problems.KEPT, 0),
+        (MemoryPolicy(), 0),
+        (MemoryPolicy(recompute=True, segment_length=2), 1),
+    ],
 )
-def test_graph_does_not_grow_with_num_inner_steps(differentiation, rest):
-    fewer, more = (
-        len(traced_nodes(differentiation, num_steps=n + rest)) for n in (4, 8)
-    )
+def test_graph_does_not_grow_with_num_inner_steps(memory_policy, rest):
+    fewer, more = (len(traced_nodes(memory_policy, num_steps=n + rest)) for n in (4, 8))
     assert fewer == more > 100
 
 
 def test_recomputing_stores_no_activations():
     """What loops store for the way back: of a deeper learner no more tensors."""
 
-    def num_stored(differentiation, learner):
-        nodes = traced_nodes(differentiation, learner=learner)
+    def num_stored(memory_policy, learner):
+        nodes = traced_nodes(memory_policy, learner=learner)
         return sum(node.op == "TensorListPushBack" for node in nodes)
 
     assert num_stored(problems.KEPT, "dense") > num_stored(problems.KEPT, "linear")
-    stored = num_stored(Differentiation(), "linear")
-    assert num_stored(Differentiation(), "dense") == stored > 0
+    stored = num_stored(MemoryPolicy(), "linear")
+    assert num_stored(MemoryPolicy(), "dense") == stored > 0
 
 
 def test_second_call_traces_nothing(monkeypatch):
@@ -429,7 +437,7 @@ def test_second_call_traces_nothing(monkeypatch):
 
     monkeypatch.setattr(case.learner, "apply", counted)
     function = tf.function(
-        problems.gradient_function(case, Differentiation()), autograph=False
+        problems.gradient_function(case, MemoryPolicy()), autograph=False
     )
     first = function(SEED, case.outer_batches)
     num_traces = len(calls)

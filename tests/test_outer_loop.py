@@ -59,7 +59,7 @@ def build_step(optimizer=None, clip_norm=0, every=0, objective=None, **options):
         problem=problem,
         optimizer=optimizer,
         clip_norm=clip_norm,
-        differentiation=problems.KEPT,
+        memory_policy=problems.KEPT,
     )
 
 

@@ -284,7 +284,13 @@ def test_half_a_teacher_is_half_as_large_and_shows_the_same(tmp_path, name):
 def test_the_files_of_half_a_teacher_are_half_as_large(tmp_path):
     """With many weights, beside which the signatures' own size is small."""
     generator = generators.build_generator(
-        generators.GeneratorSpec(64, K, problems.IMAGE_SHAPE, (1024, 512, 64)), seed=0
+        generators.GeneratorSpec(
+            latent_size=64,
+            num_classes=K,
+            image_shape=problems.IMAGE_SHAPE,
+            widths=(1024, 512, 64),
+        ),
+        seed=0,
     )
     case = problems.build_case(teacher="gtn", precision="float32")
     teacher = GTN(case.problem.teacher.spec, generator, seed=1)

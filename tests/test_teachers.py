@@ -158,7 +158,14 @@ def test_a_teacher_stored_in_half_shows_nearly_the_same(name, curriculum):
 
 
 def test_drawn_latents_are_unit_gaussian_and_labels_uniform():
-    spec = TeacherSpec(40, 100, IMAGE_SHAPE, NUM_CLASSES, "none", "float64")
+    spec = TeacherSpec(
+        num_inner_steps=40,
+        inner_batch_size=100,
+        image_shape=IMAGE_SHAPE,
+        num_classes=NUM_CLASSES,
+        curriculum="none",
+        dtype="float64",
+    )
     teacher = GTN(spec, build("gtn").generator, seed=0)
     latents, targets = teacher.plan(SEED)
     assert latents.shape == [40, 100, LATENT_SIZE]

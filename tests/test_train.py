@@ -289,7 +289,7 @@ def test_real_data_shares_what_does_not_depend_on_the_teacher(digits, monkeypatc
     assert real.config.teacher == "real" and real.config.seed == SMALL.seed
     for own, other in zip(real.problem.variables, alone.problem.variables, strict=True):
         np.testing.assert_array_equal(own, other)
-    policies = [own.differentiation for own in (setup, real, alone)]
+    policies = [own.memory_policy for own in (setup, real, alone)]
     assert policies[1] == policies[2]
     assert sizes[0] > sizes[1] == sizes[2]  # the generator's outputs are not kept
 

@@ -88,7 +88,7 @@ def build_parts(setup: RunSetup, size: int) -> list[Part]:
                 problem,
                 learner,
                 config.outer_batch_size,
-                setup.differentiation,
+                setup.memory_policy,
             ),
             lambda index: outer_step(index, config.seed).meta_loss.numpy(),
         ),

@@ -120,13 +120,13 @@ def run(config: EvaluationConfig) -> None:
                     writer.writerow(row)
                     rows.append(row)
 
-    files.replace(folder / "evaluation.csv", measure_all)
+    files.write_atomically(folder / "evaluation.csv", measure_all)
     for measure, (name, x_label) in _FIGURES.items():
         lines = _lines(rows, measure)
         if lines:
             plots.accuracy_lines(folder / name, x_label, lines)
     table = format_table(rows, list(setting.sources))
-    files.replace_text(folder / "table.md", table)
+    files.write_text_atomically(folder / "table.md", table)
     _summarize(folder, rows, table)
     print(table)
 

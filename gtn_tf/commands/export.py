@@ -66,7 +66,7 @@ def run(config: ExportConfig) -> None:
     if config.ready:
         text = cards.card(folder, run_config)
         train.export_teacher(trained, output, half=True)
-        files.replace_text(output / "card.md", text)
+        files.write_text_atomically(output / "card.md", text)
         print(f"exported to {output}", file=sys.stderr)
         return
     model = train.export_run(trained, output)

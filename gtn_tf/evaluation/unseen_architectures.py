@@ -21,7 +21,7 @@ def _family(name: str, *widths: int) -> Callable:
 
 
 # Name -> the architecture that differs so from a trained one.
-HELD_OUT: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
+UNSEEN_ARCHITECTURES: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
     "half as wide": _scaled(0.5),
     "twice as wide": _scaled(2),
     "deeper, fully convolutional": _family("cifar10", 48, 96, 96, 96, 96),
@@ -33,5 +33,7 @@ HELD_OUT: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
 
 def specs(trained: list[LearnerSpec]) -> dict[str, LearnerSpec]:
     """Name -> held-out architecture, without those that are in the trained set."""
-    changed = {name: change(trained[0]) for name, change in HELD_OUT.items()}
+    changed = {
+        name: change(trained[0]) for name, change in UNSEEN_ARCHITECTURES.items()
+    }
     return {name: spec for name, spec in changed.items() if spec not in trained}

@@ -53,7 +53,7 @@ def export_teacher(
         statistics = teacher.statistics(tf.constant([0, 0]))
         module.statistics = [tf.Variable(value) for value in statistics]
         signatures["images"] = _images_signature(teacher, module.statistics)
-    files.replace(
+    files.write_atomically(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
     )
@@ -124,7 +124,7 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
         "serving_default": tf.function(serve, [_raw_images(dataset)]),
         "class_names": tf.function(class_names, []),
     }
-    files.replace(
+    files.write_atomically(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
     )
@@ -148,7 +148,7 @@ def export_keras(path: Path, model: keras.Model, dataset: Dataset) -> None:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    files.replace(path, plain.save)
+    files.write_atomically(path, plain.save)
 
 
 def plain_model(model: keras.Model) -> keras.Model:

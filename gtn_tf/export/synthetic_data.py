@@ -43,7 +43,7 @@ def save_npz(path: Path, data: SyntheticData, hyperparameters: dict) -> None:
         with new.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    files.replace(path, save)
+    files.write_atomically(path, save)
 
 
 def save_tfrecords(
@@ -87,4 +87,4 @@ def save_tfrecords(
         )
         shutil.rmtree(new / "downloads", ignore_errors=True)
 
-    files.replace(folder, save)
+    files.write_atomically(folder, save)

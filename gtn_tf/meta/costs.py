@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
-from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 
 # In forward passes. Training: forward, and backward twice that. Differentiating it:
 # each of its products becomes two more.
@@ -48,7 +48,7 @@ def outer_step_flops(
     problem: MetaProblem,
     learner: keras.Model,
     outer_batch_size: int,
-    differentiation: Differentiation,
+    memory_policy: MemoryPolicy,
 ) -> int:
     """Of one meta-gradient: for a kept inner step nine forward passes of the learner
     and three of the generator; recomputed, the training comes on top once more."""
@@ -58,7 +58,7 @@ def outer_step_flops(
     shown = _DIFFERENTIATED * forward + 3 * generator
     scored = _SCORED * forward
     num_scored = 1 + problem.num_intermediate_losses
-    if differentiation.recompute:
+    if memory_policy.recompute:
         shown += _TRAINING * forward + generator
         scored += forward
     return (
@@ -93,7 +93,7 @@ def kept_bytes(
     bytes_per_step: int,
     state_bytes: int,
     num_inner_steps: int,
-    differentiation: Differentiation,
+    memory_policy: MemoryPolicy,
 ) -> int:
     """Estimated bytes that one meta-gradient keeps at its peak.
 
@@ -101,10 +101,10 @@ def kept_bytes(
       bytes_per_step: of `activation_bytes`.
       state_bytes: a learner's parameters and its optimizer's slots.
     """
-    if not differentiation.recompute:
+    if not memory_policy.recompute:
         return num_inner_steps * (bytes_per_step + state_bytes)
-    num_segments = math.ceil(num_inner_steps / differentiation.segment_length)
-    return num_segments * state_bytes + differentiation.segment_length * bytes_per_step
+    num_segments = math.ceil(num_inner_steps / memory_policy.segment_length)
+    return num_segments * state_bytes + memory_policy.segment_length * bytes_per_step
 
 
 def check_fits(needed: int) -> None:

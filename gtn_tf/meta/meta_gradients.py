@@ -28,8 +28,8 @@ from gtn_tf.networks.stateless import StatelessModel
 from gtn_tf.teachers.base import Teacher
 
 
-@dataclasses.dataclass(frozen=True)
-class Differentiation:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MemoryPolicy:
     """How the unrolled loop is differentiated; the gradient does not depend on it.
 
     Attributes:
@@ -92,7 +92,7 @@ def train_and_score(
     state: InnerState,
     seed: tf.Tensor,
     outer_batches,
-    differentiation: Differentiation,
+    memory_policy: MemoryPolicy,
 ) -> tuple[InnerState, tf.Tensor, tf.Tensor]:
     """The learner after T inner steps, its loss, and the sum of that and those on the
     way."""
@@ -120,7 +120,7 @@ def train_and_score(
         )
 
     carry = _Carry(state, tf.zeros([], state.params.dtype))
-    carry = _unrolled(step, outer_batches, weights, carry, inputs, differentiation)
+    carry = _unrolled(step, outer_batches, weights, carry, inputs, memory_policy)
     meta_loss = problem.score(learner, carry.state, outer_batches, -1)
     total = carry.loss
     if not _scores_every_step(problem):
@@ -150,9 +150,9 @@ def _loss_at(problem, learner, state, outer_batches, t):
     )
 
 
-def _unrolled(step, outer_batches, weights, carry, inputs, differentiation):
+def _unrolled(step, outer_batches, weights, carry, inputs, memory_policy):
     """The carry after all steps, in segments as memory is spent."""
-    num_steps, length = inputs[0].shape[0], differentiation.segment_length
+    num_steps, length = inputs[0].shape[0], memory_policy.segment_length
     num_segments, rest = divmod(num_steps, length)
     whole = num_segments * length
 
@@ -161,7 +161,7 @@ def _unrolled(step, outer_batches, weights, carry, inputs, differentiation):
 
     def run(carry, inputs, num_segments, length):
         segment = _segment(
-            step, outer_batches, weights, carry, inputs, length, differentiation
+            step, outer_batches, weights, carry, inputs, length, memory_policy
         )
         return inner_loop.unroll(segment, carry, inputs, num_segments)
 
@@ -172,7 +172,7 @@ def _unrolled(step, outer_batches, weights, carry, inputs, differentiation):
     return carry
 
 
-def _segment(step, outer_batches, weights, carry, inputs, length, differentiation):
+def _segment(step, outer_batches, weights, carry, inputs, length, memory_policy):
     """A function (carry, inputs of one segment) -> carry."""
 
     def segment(outer_batches, weights, carry, inputs):
@@ -183,7 +183,7 @@ def _segment(step, outer_batches, weights, carry, inputs, length, differentiatio
             length,
         )
 
-    if not differentiation.recompute:
+    if not memory_policy.recompute:
         return functools.partial(segment, outer_batches, weights)
 
     def spec(values):
@@ -234,7 +234,7 @@ def meta_gradient(
     state: InnerState,
     seed: tf.Tensor,
     outer_batches,
-    differentiation: Differentiation,
+    memory_policy: MemoryPolicy,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """One meta-gradient, from a fresh learner to the loss of the trained one.
 
@@ -244,7 +244,7 @@ def meta_gradient(
     """
     with tf.GradientTape() as tape:
         _, meta_loss, total = train_and_score(
-            problem, learner, state, seed, outer_batches, differentiation
+            problem, learner, state, seed, outer_batches, memory_policy
         )
     gradients = tape.gradient(
         total, problem.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO

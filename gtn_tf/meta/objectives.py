@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
+
+from gtn_tf.data import batches
+from gtn_tf.data.dataset import Dataset, normalize
 
 
 class Objective(Protocol):
@@ -14,6 +18,10 @@ class Objective(Protocol):
 
     It knows neither how the learner was trained nor how its loss is differentiated.
     """
+
+    @classmethod
+    def of_run(cls, config: Any, dataset: Dataset) -> Objective:
+        """The objective of a run's configuration."""
 
     def sample(self, num_batches: int, seed: tf.Tensor) -> Any:
         """What the losses are of: a nest of tensors, each [num_batches, ...]."""
@@ -54,6 +62,17 @@ class Classification:
     normalize: Callable
     outer_loss: Callable
 
+    @classmethod
+    def of_run(cls, config: Any, dataset: Dataset) -> Classification:
+        """Cross-entropy on real training images, augmented for CIFAR-10."""
+        augment = {"auto": dataset.augment, "always": True, "never": False}
+        return cls(
+            draw=batches.sampler(dataset.train, augment[config.augment]),
+            batch_size=config.outer_batch_size,
+            normalize=functools.partial(normalize, mean=dataset.mean, std=dataset.std),
+            outer_loss=cross_entropy_of_labels,
+        )
+
     def sample(self, num_batches: int, seed: tf.Tensor) -> OuterBatches:
         """One batch for each loss."""
         return OuterBatches(*self.draw(num_batches, self.batch_size, seed))
@@ -68,3 +87,6 @@ def cross_entropy_of_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     )
+
+
+OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification}

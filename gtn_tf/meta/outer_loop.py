@@ -20,12 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, meta_gradients
-from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OuterOptimizerSpec:
     """Adam's values (Tables 2 and 3) and decay.
 
@@ -99,7 +99,7 @@ class OuterStep:
       specs: the predefined set of learners.
       optimizer: from `build_optimizer`, for the variables of `problem`.
       clip_norm: of each learner's meta-gradient over all variables; 0: not clipped.
-      differentiation: how memory is spent.
+      memory_policy: how memory is spent.
       learners_per_step: K.
     """
 
@@ -107,7 +107,7 @@ class OuterStep:
     specs: list[learners.LearnerSpec]
     optimizer: keras.optimizers.Optimizer
     clip_norm: float
-    differentiation: Differentiation
+    memory_policy: MemoryPolicy
     learners_per_step: int = 1
 
     def __post_init__(self):
@@ -170,7 +170,7 @@ class OuterStep:
                 inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
                 seeds[2],
                 problem.objective.sample(count + 1, seeds[0]),
-                self.differentiation,
+                self.memory_policy,
             )
             norm = tf.linalg.global_norm(gradients)
             if self.clip_norm:

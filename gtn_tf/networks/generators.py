@@ -11,7 +11,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.networks import layers, learners, stateless, upsampling
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratorSpec:
     """Shapes and options of a generator.
 

@@ -40,7 +40,7 @@ class Checkpoints:
         content = buffer.getvalue()
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"outer_step_{progress.outer_step:08d}.ckpt"
-        files.replace(path, lambda new: _write(new, content))
+        files.write_atomically(path, lambda new: _write(new, content))
         for old in self._paths()[:-_KEPT]:
             old.unlink()
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any, ClassVar
 
 from gtn_tf.errors import UserError
-from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.meta import inner_loop, inner_optimizers, objectives
 from gtn_tf.networks import families, learners
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
@@ -22,6 +23,8 @@ from gtn_tf.teachers.registry import TEACHERS
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(fields.Config):
     """All that determines a run. Raises UserError where values contradict."""
+
+    before: ClassVar[dict[str, Any]] = {"objective": "classification"}
 
     dataset: str = field(
         "digits",
@@ -195,6 +198,12 @@ class TrainingConfig(fields.Config):
         low=1,
         high=10**9,
         may_change=True,
+    )
+    objective: str = field(
+        "classification",
+        "What a trained learner is asked for; the meta-loss is its value.",
+        group="outer loop",
+        choices=objectives.OBJECTIVES,
     )
     outer_batch_size: int = field(
         64,

@@ -16,12 +16,12 @@ _FILE_ERRORS = (
 )
 
 
-def beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Where a new content is written before it takes the old one's place."""
     return path.with_name(f"new_{path.name}")
 
 
-def replace(path: Path, save: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, save: Callable[[Path], None]) -> None:
     """save(another path), then renamed: a reader finds the old or the new, no half.
 
     Args:
@@ -30,7 +30,7 @@ def replace(path: Path, save: Callable[[Path], None]) -> None:
     Raises:
       OSError: it cannot be written; what was there is as it was.
     """
-    new = beside(path)
+    new = temporary_path(path)
     _remove(new)
     try:
         with file_errors():
@@ -43,9 +43,9 @@ def replace(path: Path, save: Callable[[Path], None]) -> None:
     new.replace(path)
 
 
-def replace_text(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """The same for a file of text."""
-    replace(path, lambda new: new.write_text(text))
+    write_atomically(path, lambda new: new.write_text(text))
 
 
 @contextlib.contextmanager

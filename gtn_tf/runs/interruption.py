@@ -36,7 +36,7 @@ class Request:
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[Request]:
+def defer_signals() -> Iterator[Request]:
     """Within, the first SIGTERM or SIGINT is noted; a second one acts as usual."""
     request = Request()
     if threading.current_thread() is not threading.main_thread():

@@ -54,7 +54,7 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
     if not start.outer_step:
         start = _begin(setup)
     with (
-        interruption.heard() as request,
+        interruption.defer_signals() as request,
         tqdm(
             total=config.num_outer_steps,
             initial=start.outer_step,

@@ -8,12 +8,12 @@ import functools
 
 import tensorflow as tf
 
-from gtn_tf.data import batches, loaders
-from gtn_tf.data.dataset import Dataset, normalize
+from gtn_tf.data import loaders
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
-from gtn_tf.meta.meta_gradients import Differentiation, MetaProblem
-from gtn_tf.meta.objectives import Classification, cross_entropy_of_labels
+from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.objectives import OBJECTIVES, Objective
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs.config import TrainingConfig
@@ -40,7 +40,7 @@ class RunSetup:
     problem: MetaProblem
 
     @functools.cached_property
-    def differentiation(self) -> Differentiation:
+    def memory_policy(self) -> MemoryPolicy:
         """The memory policy; `auto` decides by the largest learner of the set.
 
         Only training asks for it, and only training needs the memory.
@@ -62,7 +62,10 @@ class RunSetup:
         }[config.recompute]
         # What is kept by default is not kept in segments.
         whole = config.recompute == "auto" and not recompute
-        policy = Differentiation(recompute, 1 if whole else config.segment_length)
+        policy = MemoryPolicy(
+            recompute=recompute,
+            segment_length=1 if whole else config.segment_length,
+        )
         costs.check_fits(costs.kept_bytes(per_step, state_bytes, num_steps, policy))
         return policy
 
@@ -85,7 +88,7 @@ def prepare(config: TrainingConfig) -> RunSetup:
     dataset = loaders.load(config.dataset, config.data_dir, config.seed)
     _choose_threads(config, dataset)
     setup = build(config, dataset)
-    _ = setup.differentiation  # refused now where there is no memory for it
+    _ = setup.memory_policy  # refused now where there is no memory for it
     return setup
 
 
@@ -96,7 +99,8 @@ def build(config: TrainingConfig, dataset: Dataset) -> RunSetup:
       UserError: learners that cannot be, image sides that do not suit the generator.
     """
     specs = build_learner_specs(config, dataset)
-    problem = _build_problem(config, dataset, _objective(config, dataset))
+    objective = OBJECTIVES[config.objective].of_run(config, dataset)
+    problem = _build_problem(config, dataset, objective)
     return RunSetup(config=config, dataset=dataset, specs=specs, problem=problem)
 
 
@@ -116,26 +120,15 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[Learne
     )
 
 
-def _objective(config: TrainingConfig, dataset: Dataset) -> Classification:
-    """Cross-entropy on real training images, augmented for CIFAR-10 (Appendix A)."""
-    augment = {"auto": dataset.augment, "always": True, "never": False}
-    return Classification(
-        draw=batches.sampler(dataset.train, augment[config.augment]),
-        batch_size=config.outer_batch_size,
-        normalize=functools.partial(normalize, mean=dataset.mean, std=dataset.std),
-        outer_loss=cross_entropy_of_labels,
-    )
-
-
 def _build_problem(
-    config: TrainingConfig, dataset: Dataset, objective: Classification
+    config: TrainingConfig, dataset: Dataset, objective: Objective
 ) -> MetaProblem:
     spec = TeacherSpec(
-        config.num_inner_steps,
-        config.inner_batch_size,
-        dataset.image_shape,
-        dataset.num_classes,
-        config.curriculum,
+        num_inner_steps=config.num_inner_steps,
+        inner_batch_size=config.inner_batch_size,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        curriculum=config.curriculum,
     )
     initial = inner_optimizers.INITIAL | {
         "learning_rate": config.inner_learning_rate,
@@ -176,11 +169,11 @@ def build_outer_step(setup: RunSetup, rate_factor: tf.Variable) -> outer_loop.Ou
     config = setup.config
     optimizer = outer_loop.build_optimizer(
         outer_loop.OuterOptimizerSpec(
-            config.outer_learning_rate,
-            config.outer_decay,
-            config.outer_beta_1,
-            config.outer_beta_2,
-            config.outer_epsilon,
+            learning_rate=config.outer_learning_rate,
+            final_fraction=config.outer_decay,
+            beta_1=config.outer_beta_1,
+            beta_2=config.outer_beta_2,
+            epsilon=config.outer_epsilon,
         ),
         config.num_outer_steps,
         setup.problem.variables,
@@ -191,7 +184,7 @@ def build_outer_step(setup: RunSetup, rate_factor: tf.Variable) -> outer_loop.Ou
         setup.specs,
         optimizer,
         config.clip_norm,
-        setup.differentiation,
+        setup.memory_policy,
         config.learners_per_step,
     )
 

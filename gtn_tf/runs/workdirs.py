@@ -42,13 +42,15 @@ def open_workdir(folder: Path, config: Config) -> None:
     try:
         if flagfile.is_file():
             _check_same(flagfile, config)
-        elif folder.is_dir() and set(folder.iterdir()) - {files.beside(flagfile)}:
+        elif folder.is_dir() and set(folder.iterdir()) - {
+            files.temporary_path(flagfile)
+        }:
             raise UserError(
                 f"--workdir={folder} is not empty and holds no run (no flags.txt): "
                 "give a new or an empty folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        files.replace_text(flagfile, config.as_flagfile())
+        files.write_text_atomically(flagfile, config.as_flagfile())
     except OSError as error:
         raise UserError(
             f"--workdir={folder} cannot be written ({error.strerror}): give a folder "
@@ -106,7 +108,9 @@ def _check_same(flagfile: Path, config: Config) -> None:
 
 def write_results(folder: Path, results: dict) -> None:
     """Writes results.json."""
-    files.replace_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    files.write_text_atomically(
+        folder / "results.json", json.dumps(results, indent=2) + "\n"
+    )
 
 
 def validations(folder: Path) -> np.ndarray:
@@ -144,7 +148,7 @@ class Metrics:
             with path.open(newline="") as file:
                 rows = list(csv.reader(file))[1 : num_steps + 1]
         lines = [",".join(row) + "\n" for row in [COLUMNS, *rows]]
-        files.replace_text(path, "".join(lines))
+        files.write_text_atomically(path, "".join(lines))
         self._file = path.open("a", newline="", buffering=1)
 
     def write(

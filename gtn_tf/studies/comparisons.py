@@ -143,7 +143,7 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
             values = zip(record["accuracy"], record["loss"], strict=True)
             for index, value in enumerate(values):
                 writer.writerow([record["variant"], record["seed"], index, *value])
-    files.replace_text(folder / "table.md", format_table(comparison, records))
+    files.write_text_atomically(folder / "table.md", format_table(comparison, records))
     plots.outer_curves(
         folder,
         {

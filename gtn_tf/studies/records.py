@@ -46,7 +46,7 @@ def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
     else:
         found = measure(trained)
         record = label | {"diverged": False, "asked": asked} | found
-    files.replace_text(path, json.dumps(record) + "\n")
+    files.write_text_atomically(path, json.dumps(record) + "\n")
     return record
 
 

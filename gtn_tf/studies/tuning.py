@@ -110,7 +110,7 @@ def run(config: TrainingConfig, folder: Path, num_trials: int) -> str:
         num_diverged[name] = len(values) - len(losses[name])
     plots.box_plot(folder / "figure_1b.png", losses, num_diverged)
     table = format_table(losses, num_diverged)
-    files.replace_text(folder / "table.md", table)
+    files.write_text_atomically(folder / "table.md", table)
     return table
 
 

@@ -28,7 +28,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherSpec:
     """Shapes that every teacher shares.
 

@@ -33,13 +33,13 @@ class GTN(Teacher):
     @classmethod
     def of_run(cls, spec: TeacherSpec, config, dataset) -> GTN:
         generator_spec = generators.GeneratorSpec(
-            config.latent_size,
-            dataset.num_classes,
-            dataset.image_shape,
-            tuple(map(int, config.generator_widths.split("-"))),
-            config.generator_output_scale,
-            config.weight_norm,
-            config.precision,
+            latent_size=config.latent_size,
+            num_classes=dataset.num_classes,
+            image_shape=dataset.image_shape,
+            widths=tuple(map(int, config.generator_widths.split("-"))),
+            output_scale=config.generator_output_scale,
+            weight_norm=config.weight_norm,
+            precision=config.precision,
         )
         generator = generators.build_generator(generator_spec, config.seed)
         return cls(spec, generator, config.seed)

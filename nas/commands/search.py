@@ -131,7 +131,7 @@ def run(config: SearchConfig) -> list[Entry]:
         else:
             _search(config, journal, context, architectures)
         table = tables.best_table(journal.entries) + "\n"
-        files.replace_text(folder / "table.md", table)
+        files.write_text_atomically(folder / "table.md", table)
     print(table)
     return journal.entries
 
@@ -140,7 +140,7 @@ def _keep_to_one_teacher(path: Path, teacher: LoadedTeacher) -> None:
     """Scores by two teachers do not compare, though both came from one folder."""
     text = json.dumps(teacher.description, indent=2) + "\n"
     if not path.is_file():
-        files.replace_text(path, text)
+        files.write_text_atomically(path, text)
     elif path.read_text() != text:
         raise UserError(
             f"--workdir={path.parent} holds scores by another teacher (described in "
