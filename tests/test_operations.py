@@ -73,21 +73,25 @@ def test_factorized_reduction_sees_even_and_odd_pixels(size, even, odd):
     np.testing.assert_allclose(seen[..., 2], odd)
 
 
+@pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_fused_batch_norm_is_keras_own(momentum):
+def test_fused_batch_norm_is_keras_own(momentum, affine):
     images = np.random.default_rng(0).normal(3, 2, (2, 3, 4, 5)).astype(np.float32)
     classes = keras.layers.BatchNormalization, operations.FusedBatchNorm
+    options = dict(momentum=momentum, epsilon=1e-2, center=affine, scale=affine)
     results = []
-    for layer in [kind(momentum=momentum, epsilon=1e-2) for kind in classes]:
+    for layer in [kind(**options) for kind in classes]:
         layer.build(images.shape)
-        layer.gamma.assign([1, 2, 3, 4, 5])
-        layer.beta.assign([5, 4, 3, 2, 1])
+        weights = [v.value for v in layer.trainable_variables]
+        values = ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]) if affine else ()
+        for weight, value in zip(weights, values, strict=True):
+            weight.assign(value)
         x = tf.constant(images)
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = layer(x, training=True)
             total = tf.reduce_sum(outputs**3)
-        gradients = tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
+        gradients = tape.gradient(total, [x, *weights])
         tensors = [outputs, layer(x + 1), layer.moving_mean, layer.moving_variance]
         results.append([np.array(tensor) for tensor in tensors + gradients])
     for keras_own, fused in zip(*results, strict=True):

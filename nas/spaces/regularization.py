@@ -17,7 +17,7 @@ class Regularization:
       dropout: fraction of features dropped before the dense layer (NAO keeps 0.6).
       drop_path: probability of dropping an operation's result in the last cell, at
         the end of training (NAO keeps 0.8); less in earlier cells and before.
-      auxiliary_head: a second output, of a head on the second reduction cell.
+      auxiliary_head: a second output, of a head where the image is halved twice.
       seed: of what is dropped.
     """
 
