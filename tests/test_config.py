@@ -10,6 +10,7 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from gtn_tf.commands import command_line
+from gtn_tf.meta.objectives import OBJECTIVES
 from gtn_tf.networks import learners
 from gtn_tf.runs.config import TrainingConfig
 
@@ -21,7 +22,7 @@ CHOICES = {
     "curriculum": "none, all_shuffled, shuffled_batch, full",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
-    "objective": "classification",
+    "objective": "classification, another",
     "inner_loss": "cross_entropy, mean_squared_error",
     "inner_hyperparameters": "shared, per_step",
     "augment": "auto, always, never",
@@ -91,6 +92,7 @@ OTHER = {
     "inner_decay": 0.7,
     "inner_momentum": 1 / 3,
     "inner_hyperparameters": "shared",
+    "objective": "another",
     "outer_batch_size": 256,
     "intermediate_loss_every": 4,
     "augment": "never",
@@ -115,6 +117,12 @@ OTHER = {
     "compare_with_real": False,
     "num_test_learners": 7,
 }
+
+
+@pytest.fixture(autouse=True)
+def another_objective(monkeypatch):
+    """So that the flag has another value than its default."""
+    monkeypatch.setitem(OBJECTIVES, "another", OBJECTIVES["classification"])
 
 
 @pytest.fixture
