@@ -3,11 +3,14 @@
 import collections
 import csv
 import dataclasses
+import gc
 import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
+import problems
 import pytest
 
 from gtn_tf.commands import train
@@ -325,3 +328,17 @@ def test_every_kind_of_recipe_runs(digits, tmp_path, change):
     meta_training.meta_train(run_setup.build(config, digits), tmp_path)
     values = [float(row["gradient_norm"]) for row in rows(tmp_path)]
     assert len(values) == 2 and min(values) > 0
+
+
+def test_no_graph_of_training_outlives_it(tmp_path):
+    def graphs():
+        keras.utils.clear_session()
+        gc.collect()
+        found = (o for o in gc.get_objects() if type(o).__name__ == "FuncGraph")
+        # TensorFlow keeps small ones, of what is exported.
+        return {id(graph) for graph in found if len(graph.get_operations()) > 500}
+
+    before = graphs()
+    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path))
+    train.run(dataclasses.replace(config, compare_with_real=False))
+    assert not graphs() - before

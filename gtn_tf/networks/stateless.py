@@ -19,6 +19,8 @@ import tensorflow as tf
 
 from gtn_tf.networks import initial_weights
 
+_SPLIT_FROM = 17  # parts from which TensorFlow's gradient of a concatenation is a split
+
 
 class Layout(NamedTuple):
     """Where each tensor lies in a flat vector, and what it is.
@@ -119,32 +121,19 @@ class StatelessModel:
 def flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
     """One vector of all values; the inverse of `unflatten`.
 
-    The two are each other's gradient. TensorFlow's own gradient of a concatenation
-    is one slice for each input, and the inner gradient's gradient has many.
+    The gradient of a concatenation is one split where it has more than 16 parts, and
+    otherwise a slice for each, of which the inner gradient's gradient has many: empty
+    parts make it the split. (A gradient by tf.custom_gradient would keep every graph
+    that it is traced in for as long as the process lives.)
     """
-    if not values:
-        return tf.zeros([0], dtype)
-    shapes = [tuple(value.shape) for value in values]
-
-    @tf.custom_gradient
-    def flatten(*values):
-        vector = tf.concat([tf.reshape(value, [-1]) for value in values], 0)
-        return vector, lambda gradient: unflatten(gradient, shapes)
-
-    return flatten(*values)
+    parts = [tf.reshape(value, [-1]) for value in values]
+    empty = [tf.zeros([0], dtype)] * max(1, _SPLIT_FROM - len(parts))
+    return tf.concat([*parts, *empty], 0)
 
 
 def unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
     """The tensors of these shapes that follow each other in a vector."""
     if not shapes:
         return []
-
-    @tf.custom_gradient
-    def unflatten(vector):
-        parts = tf.split(vector, [math.prod(shape) for shape in shapes])
-        values = [
-            tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)
-        ]
-        return values, lambda *gradients: flatten(gradients, vector.dtype)
-
-    return unflatten(vector)
+    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
