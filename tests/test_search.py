@@ -245,6 +245,17 @@ def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
     assert trained == [context.DIGITS_TEACHER]
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10"])
+def test_other_data_has_a_teacher_that_comes_with_the_package(dataset, monkeypatch):
+    asked = []
+    monkeypatch.setattr("gtn_tf.load_teacher", lambda name: asked.append(name) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        context.build_context(SearchConfig(dataset=dataset))
+    assert asked == [dataset]
+    with pytest.raises(ValueError, match="on other needs --teacher=FOLDER: train one"):
+        context.build_context(SearchConfig(dataset="other"))
+
+
 def test_early_stopping_is_a_tenth_unless_given():
     few = SearchConfig(evaluation="early_stopped", num_epochs=1)
     assert context.build_context(few).early_epochs == 0.1

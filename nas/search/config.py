@@ -106,7 +106,8 @@ class SearchConfig(fields.Config):
     )
     teacher: str = field(
         "",
-        "The exported folder of the teacher. Where none is given for digits, one is "
+        "The exported folder of the teacher, or the name of one that comes with the "
+        "package. Where none is given, it is that of the data set; for digits, one is "
         "trained in minutes if it is not there.",
         group="few steps",
     )

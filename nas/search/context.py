@@ -10,6 +10,7 @@ from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.teaching import ready_teachers
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.evaluations.base import Context, Procedure
 from nas.search.config import SearchConfig
@@ -62,15 +63,23 @@ def build_context(config: SearchConfig) -> Context:
 def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
     folder = config.teacher
     if not folder and config.evaluation == "teacher":
-        if config.dataset != "digits":
-            raise UserError(
-                f"--evaluation=teacher on {config.dataset} needs --teacher=FOLDER: "
-                "train one with bin/train"
-            )
+        folder = _default_teacher(config.dataset)
+    return gtn_tf.load_teacher(folder) if folder else None
+
+
+def _default_teacher(dataset: str) -> str:
+    """One that is trained here on digits, and one that comes with the package."""
+    if dataset == "digits":
         folder = DIGITS_TEACHER.run_folder
         if not (Path(folder) / "results.json").is_file():
             train.run(DIGITS_TEACHER)
-    return gtn_tf.load_teacher(folder) if folder else None
+        return folder
+    if dataset in ready_teachers.names():
+        return dataset
+    raise UserError(
+        f"--evaluation=teacher on {dataset} needs --teacher=FOLDER: train one with "
+        "bin/train"
+    )
 
 
 def _check_suits(
