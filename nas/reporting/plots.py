@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from gtn_tf.evaluation.plots import new_axes, save
 from nas.reporting.correlation import Scores
+
+
+def file_name(text: str) -> str:
+    """The name of a figure's file, with nothing but letters, digits and _ in it."""
+    return re.sub(r"\W+", "_", text).strip("_") + ".png"
 
 
 def scatter(path: Path, proxy: Scores, reference: Scores) -> bool:

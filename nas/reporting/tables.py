@@ -27,9 +27,16 @@ PAPER = (
     ("Random Search + GTN + Cutout, F=128", "2.42 ± 0.03", "97.9M", "0.67"),
 )
 
+_TERMS = (
+    "The better half are those architectures that the row's own score puts above the "
+    "others. Precision is how many of the row's top tenth are among the reference's "
+    "top tenth."
+)
+
 
 def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
-    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
+    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets; below it
+    what its columns are."""
     headers = ["proxy", "architectures", "Spearman", "Kendall"]
     headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
     headers += ["seconds", "diverged"]
@@ -41,14 +48,18 @@ def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
         cells = [
             *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
             f"{found.precision:.0%}",
-            f"{found.seconds:.1f}",
+            _seconds(found.seconds),
             proxy.num_diverged,
         ]
         rows.append([name, found.num_architectures, *cells])
-    seconds = f"{np.mean(list(reference.seconds.values())):.1f}"
+    seconds = _seconds(reference.mean_seconds(reference.scores))
     own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
     rows.append(["(reference)", *own])
-    return tables.markdown(rows, headers)
+    return f"{tables.markdown(rows, headers)}\n\n{_TERMS}"
+
+
+def _seconds(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def best_table(entries: list[Entry], count: int = 10) -> str:
