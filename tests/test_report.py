@@ -252,6 +252,30 @@ def test_published_accuracies_as_the_reference(judged, tmp_path, with_time):
     assert "id (published)" not in text
 
 
+def test_what_a_search_gains(judged, tmp_path):
+    """The judges' journals have two seconds for each cell, the file half a second."""
+    path = write_published(tmp_path / "a.json", with_time=True)
+    text = make(judged, tmp_path / "out", reference=path)
+    assert "missing to the best in the file, 99.00 %" in text
+    assert "The best of these architectures has 89.00 %, a random one 84.50 %" in text
+    right = "89.00 (89.00 to 89.00), regret 10.00"
+    assert row(text, "teacher", "2.0")[1:] == [right] * 4  # ten cells in 20 s
+    assert row(text, "nwot (published)", "0.5")[-1] == right
+    wrong = "80.00 (80.00 to 80.00), regret 19.00"
+    assert row(text, "teacher, naswot and synflow (published)", "4.5")[-1] == wrong
+    assert "their time is not known" not in text
+    assert "search_gain_nasbench201_cifar10.png" in text
+    assert (tmp_path / "out" / "search_gain_nasbench201_cifar10.png").is_file()
+
+
+def test_published_proxies_without_a_time_gain_nothing_that_is_known(judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    text = make(judged, tmp_path / "out", reference=path)
+    (said,) = [line for line in text.splitlines() if "time is not known" in line]
+    assert "nwot (published), synflow (published)" in said
+    assert row(text, "teacher", "2.0")
+
+
 def test_a_published_score_that_is_no_number_is_the_least(judged, tmp_path):
     path = write_published(tmp_path / "a.json")
     text = make(judged, tmp_path / "out", reference=path)

@@ -1,4 +1,4 @@
-"""Searches beside published accuracies."""
+"""Searches beside published accuracies: correlations, and what a search gains."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nas.reporting import correlation, judgements, plots, published, tables
+from nas.reporting import correlation, gains, judgements, plots, published, tables
 from nas.reporting.correlation import Scores
 from nas.reporting.judgements import Search
 from nas.search.journal import Entry
@@ -75,7 +75,8 @@ def _sections(
         )
         return
     singles, truth = _singles(by_name, architectures, keys, common)
-    proxies = singles | _with_teachers(singles) | _nwot_and_synflow(singles)
+    several = _nwot_and_synflow(singles)
+    proxies = singles | _with_teachers(singles) | several
     yield (
         f"{heading}Over the {len(common)} architectures that every evaluation has "
         "judged and the file has.\n\n" + tables.correlation_table(proxies, truth)
@@ -85,6 +86,8 @@ def _sections(
         figure = output / plots.file_name(f"figure_3c {name} {flags}")
         plots.scatter(figure, singles[teacher], truth)
         yield f"![Figure 3c: {teacher}]({figure.name})"
+    best = max(each[published.TRUTH] for each in architectures.values())
+    yield from gains.sections(singles | several, truth, best, name, output)
 
 
 def _singles(
