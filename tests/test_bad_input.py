@@ -142,6 +142,7 @@ BAD = [
     ("report", "empty --output=out"),
     ("report", "search --output=out"),
     ("report", "missing --output=out"),
+    ("report", "run --output=out --reference=nowhere.json"),
 ]
 
 

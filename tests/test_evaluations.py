@@ -16,7 +16,7 @@ from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Split
 from gtn_tf.networks.initial_weights import initialize
-from nas.evaluations import base, few_steps, real_training, zero_cost
+from nas.evaluations import base, few_steps, real_training, saliencies, zero_cost
 from nas.evaluations.base import Context, Procedure
 from nas.evaluations.registry import EVALUATIONS
 from nas.spaces import nao
@@ -36,7 +36,7 @@ def builder(text, **changes):
 CELL = "0 7 1 10 0 7 1 5"  # one node in each cell
 BUILD = builder(CELL)
 POOLS = builder("0 10 1 13 0 13 1 10")
-ZERO_COST = ("params", "flops", "naswot", "synflow", "grad_norm")
+DRAWN = ("naswot", "jacov", "synflow", "l2_norm", "grad_norm", "snip", "fisher")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_one_signature(context, name):
         model = BUILD()
         num_params = sum(math.prod(v.shape) for v in model.trainable_variables)
         assert result.num_params == num_params
-    if name in ("naswot", "synflow", "grad_norm"):
+    if name in DRAWN:  # weights, and what comes of them
         assert EVALUATIONS[name](context, BUILD, 2).score != result.score
 
 
@@ -101,10 +101,10 @@ def test_naswot_of_patterns_that_are_known(context, monkeypatch):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.ReLU()(inputs))
     x = tf.constant([[1.0, -1.0], [2.0, -3.0], [-1.0, 1.0], [1.0, 1.0]])
-    monkeypatch.setattr(zero_cost, "_batch", lambda *_: (x, None))
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: (x, None))
     alike = zero_cost.naswot(context, lambda: model, 0)
     assert alike.diverged and alike.score == -1e9  # two rows are equal
-    monkeypatch.setattr(zero_cost, "_batch", lambda *_: (x[2:], None))
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: (x[2:], None))
     expected = math.log(np.linalg.det([[2, 1], [1, 2]]))
     assert zero_cost.naswot(context, lambda: model, 0).score == pytest.approx(expected)
 
@@ -127,11 +127,98 @@ def test_grad_norm_of_one_dense_layer(context, monkeypatch):
         inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs)
     )
     batch = (tf.ones([4, 1]), tf.one_hot([0, 0, 0, 1], 2))
-    monkeypatch.setattr(zero_cost, "_batch", lambda *_: batch)
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: batch)
     expected = math.hypot(0.25, 0.25)
-    assert zero_cost.grad_norm(context, lambda: model, 0).score == pytest.approx(
+    assert saliencies.grad_norm(context, lambda: model, 0).score == pytest.approx(
         expected
     )
+
+
+def test_l2_norm_of_two_dense_layers(context):
+    """Norms of kernels are added, not squared; biases do not count."""
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(1, kernel_initializer="ones")(inputs)
+    outputs = keras.layers.Dense(9, kernel_initializer="ones", bias_initializer="ones")
+    model = keras.Model(inputs, outputs(hidden))
+    assert saliencies.l2_norm(context, lambda: model, 0).score == pytest.approx(2 + 3)
+
+
+def dense_layer_of_known_numbers(monkeypatch):
+    """A dense layer to two logits, which are equal for both images.
+
+    Both are of class 0 and have probabilities of 1/2: dL/dlogits = (-1/4, 1/4).
+    """
+    inputs = keras.Input((2,))
+    kernel = keras.initializers.Constant([[1.0, 2.0], [1.0, 0.0]])
+    bias = keras.initializers.Constant([5.0, 5.0])
+    layer = keras.layers.Dense(2, kernel_initializer=kernel, bias_initializer=bias)
+    batch = (tf.constant([[1.0, 1.0], [3.0, 3.0]]), tf.one_hot([0, 0], 2))
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: batch)
+    return keras.Model(inputs, layer(inputs))
+
+
+def test_snip_of_one_dense_layer(context, monkeypatch):
+    """dL/dw_ij, summed over images, is (1 + 3) (-1/4, 1/4) for both inputs: the score
+    is the sum of |w| over the kernel, without the biases."""
+    model = dense_layer_of_known_numbers(monkeypatch)
+    found = saliencies.snip(context, lambda: model, 0)
+    assert found.score == pytest.approx(1 + 2 + 1 + 0)
+
+
+def test_fisher_of_one_dense_layer(context, monkeypatch):
+    """Logits are (7, 7) and (11, 11), their gradients (-1/4, 1/4) each: the sum over
+    both channels of half the mean of squares."""
+    model = dense_layer_of_known_numbers(monkeypatch)
+    found = saliencies.fisher(context, lambda: model, 0)
+    expected = 2 * ((7 / 4) ** 2 + (11 / 4) ** 2) / 2 / 2
+    assert found.score == pytest.approx(expected)
+
+
+def test_fisher_adds_a_channel_over_its_positions_before_it_squares(
+    context, monkeypatch
+):
+    """Of a convolution by 1 and -1 the channels are x and -x, their means the logits.
+
+    Both images are (1, 3): logits (2, -2), of class 0. dL/da has p_1 / 2 / 2 in each
+    position, with the sign of its logit, so that a channel's sum is 4 p_1 / 4.
+    """
+    inputs = keras.Input((1, 2, 1))
+    kernel = keras.initializers.Constant([[[[1.0, -1.0]]]])
+    features = keras.layers.Conv2D(2, 1, kernel_initializer=kernel, use_bias=False)(
+        inputs
+    )
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(features))
+    batch = (tf.constant([[[[1.0], [3.0]]]] * 2), tf.one_hot([0, 0], 2))
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: batch)
+    other = 1 / (1 + math.exp(4))  # p_1
+    expected = 2 * other**2 / 2
+    found = saliencies.fisher(context, lambda: model, 0)
+    assert found.score == pytest.approx(expected, rel=1e-4)
+
+
+def test_jacov_of_a_network_whose_jacobian_is_known(context, monkeypatch):
+    """Of ReLU and sum the gradient is 1 where x is positive: of two images' rows
+    (1, 1, 0, 0) and (1, 0, 1, 0) the correlation is 0, and both eigenvalues are 1;
+    of (1, 1, 0, 0) and (1, 1, 1, 0) it is 1 / sqrt(3)."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.ReLU()(inputs))
+    first, second, third = [1.0, 1, -1, -1], [1.0, -1, 1, -1], [1.0, 1, 1, -1]
+    for other, correlation in ((second, 0), (third, 3**-0.5)):
+        batch = (tf.constant([first, other]), None)
+        monkeypatch.setattr(real_training, "first_batch", lambda *_, b=batch: b)
+        values = np.array([1 - correlation, 1 + correlation]) + 1e-5
+        expected = -np.sum(np.log(values) + 1 / values)
+        found = zero_cost.jacov(context, lambda: model, 0)
+        assert found.score == pytest.approx(expected, rel=1e-6)
+
+
+def test_jacov_where_nothing_reaches_the_logits(context, monkeypatch):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Rescaling(0.0)(inputs))
+    batch = (tf.ones([3, 2]), None)
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: batch)
+    found = zero_cost.jacov(context, lambda: model, 0)
+    assert found.diverged and found.score == -1e9
 
 
 def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(context):

@@ -1,24 +1,31 @@
 """The report: one page from run folders."""
 
 import dataclasses
+import json
+import math
 import re
+from pathlib import Path
 
 import numpy as np
 import problems
 import pytest
+from scipy import stats
 
 from gtn_tf.data import loaders
+from gtn_tf.errors import UserError
 from gtn_tf.runs import meta_training, run_setup, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.evaluations.base import Result
-from nas.reporting import page, tables
+from nas.reporting import page, published, tables
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 from nas.spaces import nao
+from nas.spaces.nasbench201 import EdgeCell
 from nas.spaces.nasbench201_space import NasBench201Space
 
 SPECS = [nao.sample(2, 0, index) for index in range(30)]
+CELLS = [EdgeCell((0, 2, 3, 4, a, b)) for a in range(3) for b in range(5)]
 
 
 def write_search(folder, evaluation, scores, **changes):
@@ -26,7 +33,8 @@ def write_search(folder, evaluation, scores, **changes):
     workdirs.open_workdir(folder, config)
     space = config.search_space()
     journal = Journal(folder / "journal.jsonl", space)
-    for spec, score in zip(SPECS, scores, strict=False):
+    specs = CELLS if config.space == "nasbench201" else SPECS
+    for spec, score in zip(specs, scores, strict=False):
         result = Result(float(score), 2.0, False, 1234)
         journal.append(Entry.of(space, spec, result, config.evaluation_seed))
     return str(folder)
@@ -48,8 +56,10 @@ def make(folders, output, **changes):
     return (output / "report.md").read_text()
 
 
-def row(text, name):
-    (found,) = [r for r in text.splitlines() if r.startswith(f"| {name} |")]
+def row(text, *cells):
+    """The rest of the first row of a table that begins with these cells."""
+    start = "| " + " | ".join(cells) + " |"
+    found, *_ = [r for r in text.splitlines() if r.startswith(start)]
     return [cell.strip() for cell in found.split("|")[2:-1]]
 
 
@@ -97,8 +107,10 @@ def test_references_that_differ_in_a_flag_get_a_table_each(searches, tmp_path):
 def test_a_reference_that_is_not_there_is_said(searches, tmp_path):
     text = make(searches[1:], tmp_path / "out")
     assert "no search here has the evaluation search" in text
-    with pytest.raises(ValueError, match="--reference=serach.*give one of"):
+    with pytest.raises(ValueError, match="--reference=serach.*give one of.*or an"):
         ReportConfig("somewhere", "out", reference="serach")
+    with pytest.raises(ValueError, match="--reference=final is unknown"):
+        ReportConfig("somewhere", "out", reference="final")
 
 
 def test_another_teacher_is_another_judgement(searches, tmp_path):
@@ -180,3 +192,157 @@ def test_an_output_that_cannot_be_written(searches, tmp_path):
 
 def test_text_is_escaped(tmp_path):
     assert "<script>" not in page.as_page("# <script>alert(1)</script>", tmp_path)
+
+
+BEST = 99.0
+
+
+def values(number, with_time=False, sign=1):
+    """Published numbers of a cell, which grow with its number; synflow falls."""
+
+    def proxy(score):
+        return {"score": score, "time": 0.5} if with_time else score
+
+    return {
+        "val_accuracy": 80 + sign * number if number < 12 else BEST,
+        "nwot": proxy(2.0 * number),
+        "synflow": proxy(-3.0 * number),
+        "jacov": proxy(math.nan if number == 9 else number),
+        "id": "no number",
+    }
+
+
+def write_published(path, cells=CELLS, dataset="cifar10", more=None, **options):
+    content = {
+        str(cell.operations): values(i, **options) for i, cell in enumerate(cells)
+    }
+    path.write_text(json.dumps({dataset: content} | (more or {})))
+    return str(path)
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Twelve cells judged by a teacher, who is right, ten by naswot, which is wrong."""
+    flags = {"space": "nasbench201", "dataset": "cifar10"}
+    return [
+        write_search(tmp_path / "t", "teacher", np.arange(12), **flags),
+        write_search(tmp_path / "n", "naswot", -np.arange(10), **flags),
+    ]
+
+
+@pytest.mark.parametrize("with_time", [False, True])
+def test_published_accuracies_as_the_reference(judged, tmp_path, with_time):
+    path = write_published(tmp_path / "a.json", with_time=with_time)
+    text = make(judged, tmp_path / "out", reference=path)
+    assert "Over the 10 architectures that every evaluation" in text
+    right, wrong = "1.00 (1.00 to 1.00)", "-1.00 (-1.00 to -1.00)"
+    seconds = "0.5" if with_time else ""
+    assert row(text, "teacher")[:2] == ["10", right]
+    assert row(text, "naswot")[:2] == ["10", wrong]
+    assert row(text, "nwot (published)")[:2] == ["10", right]
+    assert row(text, "nwot (published)")[-2:] == [seconds, "0"]
+    assert row(text, "synflow (published)")[1] == wrong
+    assert row(text, "teacher and nwot (published)")[1] == right
+    # Ours before the published one, equal weights: two that are wrong outvote one.
+    assert row(text, "naswot and synflow (published)")[1] == wrong
+    assert row(text, "teacher, naswot and synflow (published)")[1] == wrong
+    assert row(text, "(reference)")[0] == "10"
+    assert "The better half are" in text and "Precision is" in text
+    assert "figure_3c_nasbench201_cifar10.png" in text
+    assert "id (published)" not in text
+
+
+def test_what_a_search_gains(judged, tmp_path):
+    """The judges' journals have two seconds for each cell, the file half a second."""
+    path = write_published(tmp_path / "a.json", with_time=True)
+    text = make(judged, tmp_path / "out", reference=path)
+    assert "missing to the best in the file, 99.00 %" in text
+    assert "The best of these architectures has 89.00 %, a random one 84.50 %" in text
+    right = "89.00 (89.00 to 89.00), regret 10.00"
+    assert row(text, "teacher", "2.0")[1:] == [right] * 4  # ten cells in 20 s
+    assert row(text, "nwot (published)", "0.5")[-1] == right
+    wrong = "80.00 (80.00 to 80.00), regret 19.00"
+    assert row(text, "teacher, naswot and synflow (published)", "4.5")[-1] == wrong
+    assert "their time is not known" not in text
+    assert "search_gain_nasbench201_cifar10.png" in text
+    assert (tmp_path / "out" / "search_gain_nasbench201_cifar10.png").is_file()
+
+
+def test_published_proxies_without_a_time_gain_nothing_that_is_known(judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    text = make(judged, tmp_path / "out", reference=path)
+    (said,) = [line for line in text.splitlines() if "time is not known" in line]
+    assert "nwot (published), synflow (published)" in said
+    assert row(text, "teacher", "2.0")
+
+
+def test_a_published_score_that_is_no_number_is_the_least(judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    text = make(judged, tmp_path / "out", reference=path)
+    found = row(text, "jacov (published)")
+    assert found[-1] == "1"
+    ranks = [*range(1, 10), 0]
+    expected = stats.spearmanr(ranks, range(10)).statistic
+    assert found[1].startswith(f"{expected:.2f} ")
+
+
+def test_published_values_of_one_network_are_averaged():
+    space = NasBench201Space()
+    twins = ["(2, 3, 0, 1, 4, 0)", "(3, 2, 0, 1, 0, 4)"]
+    content = {text: values(i, True) for text, i in zip(twins, (1, 4), strict=True)}
+    keys = published.keys_of(content, Path("a.json"), space)
+    (key,) = set(keys.values())
+    found = published.scores(content, keys)
+    assert found["val_accuracy"].scores == {key: 82.5}
+    assert found["nwot"].scores == {key: 5.0}
+    assert found["nwot"].seconds == {key: 0.5}
+
+
+def test_the_data_set_is_that_of_the_searches(tmp_path):
+    flags = {"space": "nasbench201", "dataset": "cifar100"}
+    folder = write_search(tmp_path / "t", "teacher", np.arange(12), **flags)
+    cells = {str(cell.operations): values(i) for i, cell in enumerate(CELLS)}
+    path = write_published(
+        tmp_path / "a.json", dataset="cifar100", sign=-1, more={"cifar10": cells}
+    )
+    text = make([folder], tmp_path / "out", reference=path)
+    assert row(text, "teacher")[1] == "-1.00 (-1.00 to -1.00)"
+    assert "(nasbench201, cifar100)" in text and "cifar10)" not in text
+
+
+def test_searches_of_another_space_are_put_aside(searches, judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    text = make([*searches, *judged], tmp_path / "out", reference=path)
+    (said,) = [line for line in text.splitlines() if "Not compared" in line]
+    assert "a.json, which has nasbench201 on cifar10" in said
+    assert "params (nao, digits)" in said and "naswot" not in said
+    assert row(text, "teacher")[:2] == ["10", "1.00 (1.00 to 1.00)"]
+
+
+def test_too_few_common_architectures_are_said(judged, tmp_path):
+    path = write_published(tmp_path / "a.json", CELLS[:3])
+    text = make(judged, tmp_path / "out", reference=path)
+    assert "have 3 architectures in common (file 3, teacher 12, naswot 10)" in text
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("{", "a.json is no file of published accuracies.*give one of"),
+        ("[1]", "a.json is no file of published accuracies"),
+        ('{"cifar10": {"(0, 0, 0, 0, 4, 3)": {"nwot": 1}}}', "no file of published"),
+        ('{"cifar10": {}}', "a.json has no architecture"),
+        ('{"cifar10": {"0 7": {"val_accuracy": 1}}}', "a.json has '0 7', and the"),
+        (
+            '{"cifar10": {"(0, 0, 0, 0, 4, 3)": {"val_accuracy": 1}, '
+            '"(9, 0, 0, 0, 4, 3)": {"val_accuracy": 1}}}',
+            r"a.json: '\(9, 0, 0, 0, 4, 3\)' is no architecture of nasbench201",
+        ),
+    ],
+)
+def test_files_that_are_no_reference(judged, tmp_path, content, words):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        make(judged, tmp_path / "out", reference=str(path))
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """What searches found, as one page: correlations, the best cells, Table 1.
 
-    bin/report RUN... --output=FOLDER
+    bin/report RUN... --output=FOLDER [--reference=NAME_OR_FILE]
 
 FOLDER/  report.html (self-contained)  report.md  figure_3c*.png  *.png
 """
@@ -17,7 +17,7 @@ from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from nas.evaluations.registry import EVALUATIONS
-from nas.reporting import page, searches, training_runs
+from nas.reporting import judgements, page, searches, training_runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ReportConfig:
     output: str = fields.field("", "The folder for the page and its figures.")
     reference: str = fields.field(
         "search",
-        "The evaluation that proxies are compared with. Where its searches differ in a "
-        "flag, each gets a table.",
-        choices=tuple(name for name in EVALUATIONS if name != "final"),
+        "The evaluation that proxies are compared with, by name (where its searches "
+        "differ in a flag, each gets a table), or a JSON file of published accuracies, "
+        "as NASLib's zero-cost benchmark has them.",
     )
 
     def __post_init__(self):
@@ -46,20 +46,27 @@ class ReportConfig:
             )
         if not self.output:
             raise UserError("--output is not given: give a folder for the page")
+        names = [name for name in EVALUATIONS if name != "final"]
+        is_file = Path(self.reference).expanduser().is_file()
+        if self.reference not in names and not is_file:
+            raise UserError(
+                f"--reference={self.reference} is unknown: give one of "
+                f"{', '.join(names)}, or an existing file of published accuracies"
+            )
 
 
 def run(config: ReportConfig) -> None:
     """Writes the page.
 
     Raises:
-      UserError: a folder that holds neither a search nor a training run, or an
-        output that cannot be written.
+      UserError: a folder that holds neither a search nor a training run, a file that
+        is none of published accuracies, or an output that cannot be written.
     """
     found, runs = [], []
     for name in filter(None, config.folders.split(",")):
         folder = Path(name).expanduser()
         if (folder / "journal.jsonl").is_file():
-            found.append(searches.read(folder))
+            found.append(judgements.read(folder))
         elif (folder / "metrics.csv").is_file():
             runs.append(folder)
         else:

@@ -179,3 +179,8 @@ def batches(
         .prefetch(2)
         .with_options(options)
     )
+
+
+def first_batch(context: Context, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """One batch of training data, x [B, H, W, C] and targets [B, K]."""
+    return next(iter(batches(context, context.procedure.batch_size, 0, seed)))

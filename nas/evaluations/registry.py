@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nas.evaluations import few_steps, real_training, zero_cost
+from nas.evaluations import few_steps, real_training, saliencies, zero_cost
 from nas.evaluations.base import Context, Result
 from nas.spaces.base import Build
 
@@ -18,7 +18,11 @@ EVALUATIONS: dict[str, Callable[[Context, Build, int], Result]] = {
     "flops": zero_cost.flops,
     "naswot": zero_cost.naswot,
     "synflow": zero_cost.synflow,
-    "grad_norm": zero_cost.grad_norm,
+    "jacov": zero_cost.jacov,
+    "l2_norm": saliencies.l2_norm,
+    "grad_norm": saliencies.grad_norm,
+    "snip": saliencies.snip,
+    "fisher": saliencies.fisher,
     "search": real_training.search_evaluation,
     "final": real_training.final_evaluation,
 }

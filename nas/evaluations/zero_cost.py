@@ -12,10 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import costs
-from gtn_tf.meta.inner_loop import cross_entropy
-from gtn_tf.networks.stateless import layout
+from nas.evaluations import real_training
 from nas.evaluations.base import Context, Result, timed_result
-from nas.evaluations.real_training import batches
 from nas.spaces.base import Build
 from nas.spaces.operations import Style
 
@@ -50,7 +48,7 @@ def naswot(context: Context, build: Build, seed: int) -> Result:
         ]
         if not relus:
             return -math.inf
-        x, _ = _batch(context, seed)
+        x, _ = real_training.first_batch(context, seed)
         kernel = 0.0
         outputs = keras.Model(model.inputs, relus)(x, training=True)
         for features in tf.nest.flatten(outputs):
@@ -58,6 +56,30 @@ def naswot(context: Context, build: Build, seed: int) -> Result:
             kernel += tf.matmul(active, active, transpose_b=True)  # [B, B]
             kernel += tf.matmul(1 - active, 1 - active, transpose_b=True)
         return np.linalg.slogdet(np.float64(kernel))[1]
+
+    return timed_result(build, seed, score, worst=-1e9)
+
+
+def jacov(context: Context, build: Build, seed: int) -> Result:
+    """How little alike the images' input gradients are (Mellor et al., 2020, first
+    version).
+
+    Row i of the Jacobian is the gradient of the sum of all logits with respect to image
+    i; with the eigenvalues e of the rows' correlations and k = 1e-5, the score is
+    -sum(log(e + k) + 1 / (e + k)).
+    """
+
+    def score(model):
+        x, _ = real_training.first_batch(context, seed)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(model(x, training=True))
+        gradient = tape.gradient(total, x, unconnected_gradients="zero")
+        jacobian = gradient.numpy().reshape(len(x), -1).astype(np.float64)
+        if not jacobian.std(axis=1).all():  # nothing of an image reaches the logits
+            return -math.inf
+        shifted = np.linalg.eigvalsh(np.corrcoef(jacobian)) + 1e-5
+        return -np.sum(np.log(shifted) + 1 / shifted)
 
     return timed_result(build, seed, score, worst=-1e9)
 
@@ -83,28 +105,3 @@ def synflow(context: Context, build: Build, seed: int) -> Result:
         return math.log(sum(float(tf.reduce_sum(v * g)) for v, g in saliencies))
 
     return timed_result(build, seed, score, worst=-1e9, style=style)
-
-
-def grad_norm(context: Context, build: Build, seed: int) -> Result:
-    """Sum of the gradient norms of the weights of convolutions and dense layers for
-    one batch (Abdelfattah et al., 2021); batch norm and biases do not count."""
-
-    def score(model):
-        x, targets = _batch(context, seed)
-        kinds = layout(model.trainable_variables).kinds
-        variables = [
-            variable.value
-            for variable, kind in zip(model.trainable_variables, kinds, strict=True)
-            if kind == "kernel"
-        ]
-        with tf.GradientTape() as tape:
-            loss = cross_entropy(targets, model(x, training=True))
-        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-        return sum(float(tf.norm(gradient)) for gradient in gradients)
-
-    return timed_result(build, seed, score, worst=-1e9)
-
-
-def _batch(context: Context, seed: int):
-    shown = batches(context, context.procedure.batch_size, 0, seed)
-    return next(iter(shown))

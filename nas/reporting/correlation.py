@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,13 @@ class Scores(NamedTuple):
     """Architectures evaluated in one way; a mean where there are several seeds."""
 
     scores: dict[str, float]  # key of an architecture -> score
-    seconds: dict[str, float]  # key of an architecture -> of all seeds together
+    seconds: dict[str, float]  # of all seeds together; empty where nobody knows
     num_diverged: int
+
+    def mean_seconds(self, keys: Iterable[str]) -> float:
+        """For one of these architectures on average; NaN where nobody knows."""
+        known = [self.seconds[key] for key in keys if key in self.seconds]
+        return float(np.mean(known)) if known else np.nan
 
 
 class RankAgreement(NamedTuple):
@@ -30,7 +36,7 @@ class RankAgreement(NamedTuple):
     best_half_spearman: tuple[float, float, float]  # better half by the proxy's score
     best_half_kendall: tuple[float, float, float]
     precision: float  # of the proxy's top tenth, how many are in the reference's
-    seconds: float  # of the proxy for one of them, on average
+    seconds: float  # of the proxy for one of them, on average; may be NaN
 
 
 def scores_of(entries: list[Entry]) -> Scores:
@@ -49,7 +55,8 @@ def rank_average(*several: Scores) -> Scores:
     common = sorted(set.intersection(*(set(each.scores) for each in several)))
     ranks = [stats.rankdata([each.scores[key] for key in common]) for each in several]
     scores = dict(zip(common, np.mean(ranks, axis=0).tolist(), strict=True))
-    seconds = {key: sum(each.seconds[key] for each in several) for key in common}
+    timed = [key for key in common if all(key in each.seconds for each in several)]
+    seconds = {key: sum(each.seconds[key] for each in several) for key in timed}
     return Scores(scores, seconds, sum(each.num_diverged for each in several))
 
 
@@ -68,7 +75,7 @@ def agreement(proxy: Scores, reference: Scores) -> RankAgreement | None:
         _with_interval(stats.spearmanr, a[best], b[best]),
         _with_interval(stats.kendalltau, a[best], b[best]),
         _precision(a, b),
-        float(np.mean([proxy.seconds[key] for key in common])),
+        proxy.mean_seconds(common),
     )
 
 

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-from gtn_tf.runs import workdirs
-from nas.reporting import correlation, plots, tables
+from nas.evaluations.registry import EVALUATIONS
+from nas.reporting import benchmark, correlation, judgements, plots, tables
 from nas.reporting.correlation import Scores
-from nas.search.config import SearchConfig
-from nas.search.journal import Entry, Journal
-
-
-class Search(NamedTuple):
-    """One search folder."""
-
-    config: SearchConfig
-    entries: list[Entry]
-
-
-def read(folder: Path) -> Search:
-    """Configuration and journal of a search folder.
-
-    Raises:
-      UserError: files that are no search's.
-    """
-    config = workdirs.read(SearchConfig, folder)
-    journal = Journal(folder / "journal.jsonl", config.search_space())
-    return Search(config, journal.entries)
+from nas.reporting.judgements import Search
+from nas.search.journal import Entry
 
 
 def sections(searches: list[Search], reference: str, output: Path) -> Iterable[str]:
     """Markdown of all searches together; figures go to the output folder.
 
     Args:
-      reference: the evaluation that the others are compared with.
+      reference: the evaluation that the others are compared with, or a file of
+        published accuracies.
+
+    Raises:
+      UserError: a file that is none of published accuracies, or has none of the
+        searches' architectures.
     """
     finals = [search for search in searches if search.config.evaluation == "final"]
-    by_name = _by_name([search for search in searches if search not in finals])
+    judged = [search for search in searches if search not in finals]
+    by_name = judgements.by_name(judged)
+    if reference in EVALUATIONS:
+        yield from _correlations(by_name, reference, output)
+    elif judged:
+        yield from benchmark.sections(judged, Path(reference), output)
+    for name, entries in by_name.items():
+        if name.split()[0] != reference:
+            yield f"## Best by {name}\n\n" + tables.best_table(entries)
+    if finals:
+        yield "## Final evaluation (Table 1)\n\n" + tables.table_1(finals)
+
+
+def _correlations(
+    by_name: dict[str, list[Entry]], reference: str, output: Path
+) -> Iterable[str]:
     scores = {
         name: correlation.scores_of(entries)
         for name, entries in by_name.items()
@@ -54,33 +54,6 @@ def sections(searches: list[Search], reference: str, output: Path) -> Iterable[s
             "## Rank correlation\n\nNone: no search here has the evaluation "
             f"{reference}, which --reference names."
         )
-    for name, entries in by_name.items():
-        if name not in references:
-            yield f"## Best by {name}\n\n" + tables.best_table(entries)
-    if finals:
-        yield "## Final evaluation (Table 1)\n\n" + tables.table_1(finals)
-
-
-def _by_name(searches: list[Search]) -> dict[str, list[Entry]]:
-    """Entries by evaluation; where its searches differ in a flag, by that as well.
-
-    Other seeds of an evaluation are more of the same, and so are other proposals.
-    """
-    ways = [search.config.fixed() for search in searches]
-    for way in ways:
-        for name in ("seed", "evaluation_seed", "oracle"):
-            del way[name]
-    found: dict[str, list[Entry]] = {}
-    for search, way in zip(searches, ways, strict=True):
-        rivals = [w for w in ways if w["evaluation"] == way["evaluation"]]
-        changes = [
-            f"--{name}={value}"
-            for name, value in way.items()
-            if any(rival[name] != value for rival in rivals)
-        ]
-        name = " ".join([search.config.evaluation, *changes])
-        found.setdefault(name, []).extend(search.entries)
-    return found
 
 
 def _correlation_sections(
@@ -97,7 +70,7 @@ def _correlation_sections(
         + tables.correlation_table(proxies, reference)
     )
     if "teacher" in proxies:
-        flags = re.sub(r"\W+", "_", " ".join(name_of_reference.split()[1:]))
-        figure = output / f"figure_3c{flags}.png"
+        flags = " ".join(name_of_reference.split()[1:])
+        figure = output / plots.file_name(f"figure_3c {flags}")
         if plots.scatter(figure, proxies["teacher"], reference):
             yield f"![Figure 3c]({figure.name})"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gtn_tf.evaluation import tables
-from nas.reporting import correlation
+from nas.reporting import correlation, regret
 from nas.reporting.correlation import Scores
+from nas.reporting.regret import Gain
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry
 
@@ -27,9 +28,17 @@ PAPER = (
     ("Random Search + GTN + Cutout, F=128", "2.42 ± 0.03", "97.9M", "0.67"),
 )
 
+_GAIN_SECONDS = (60, 300, 1200)  # in the table of what a search gains
+_TERMS = (
+    "The better half are those architectures that the row's own score puts above the "
+    "others. Precision is how many of the row's top tenth are among the reference's "
+    "top tenth."
+)
+
 
 def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
-    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets."""
+    """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets; below it
+    what its columns are."""
     headers = ["proxy", "architectures", "Spearman", "Kendall"]
     headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
     headers += ["seconds", "diverged"]
@@ -41,14 +50,38 @@ def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
         cells = [
             *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
             f"{found.precision:.0%}",
-            f"{found.seconds:.1f}",
+            _seconds(found.seconds),
             proxy.num_diverged,
         ]
         rows.append([name, found.num_architectures, *cells])
-    seconds = f"{np.mean(list(reference.seconds.values())):.1f}"
+    seconds = _seconds(reference.mean_seconds(reference.scores))
     own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
     rows.append(["(reference)", *own])
+    return f"{tables.markdown(rows, headers)}\n\n{_TERMS}"
+
+
+def gains_table(gains: dict[str, tuple[float, Gain]], best: float) -> str:
+    """Markdown: what each judge's search has after some times, in percent.
+
+    Args:
+      gains: judge -> seconds for an architecture, and what its choice is worth.
+      best: accuracy from which the regret counts.
+    """
+    times = {f"after {seconds / 60:g} min": seconds for seconds in _GAIN_SECONDS}
+    rows = []
+    for name, (seconds_each, gain) in gains.items():
+        row = [name, f"{seconds_each:.1f}"]
+        for seconds in (*times.values(), np.inf):
+            mean, low, high = regret.at(gain, seconds_each, seconds)
+            text = f"{mean:.2f} ({low:.2f} to {high:.2f}), regret {best - mean:.2f}"
+            row.append("" if np.isnan(mean) else text)
+        rows.append(row)
+    headers = ["judge", "seconds each", *times, "after all"]
     return tables.markdown(rows, headers)
+
+
+def _seconds(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def best_table(entries: list[Entry], count: int = 10) -> str:

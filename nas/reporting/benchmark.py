@@ -1,0 +1,137 @@
+"""Searches beside published accuracies: correlations, and what a search gains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nas.reporting import correlation, gains, judgements, plots, published, tables
+from nas.reporting.correlation import Scores
+from nas.reporting.judgements import Search
+from nas.search.journal import Entry
+from nas.spaces.base import SearchSpace
+
+
+def sections(searches: list[Search], path: Path, output: Path) -> Iterable[str]:
+    """Markdown of each data set of a file; figures go to the output folder.
+
+    Searches of another space or data set are named and put aside.
+
+    Args:
+      path: a file of published accuracies; `nas.reporting.published` has its layout.
+
+    Raises:
+      UserError: the file is none, or none of the searches' spaces is its space.
+    """
+    path = path.expanduser()
+    content = published.read(path)
+    spaces = {each.config.space: each.config.search_space() for each in searches}
+    space = published.space_of(content, path, list(spaces.values()))
+    kept, aside = [], []
+    for search in searches:
+        is_of_it = (
+            spaces[search.config.space] is space and search.config.dataset in content
+        )
+        (kept if is_of_it else aside).append(search)
+    if aside:
+        yield _put_aside(aside, path, space, content)
+    for dataset in dict.fromkeys(search.config.dataset for search in kept):
+        own = [search for search in kept if search.config.dataset == dataset]
+        by_name = {
+            judge: entries
+            for judge, entries in judgements.by_name(own).items()
+            if entries
+        }
+        keys = published.keys_of(content[dataset], path, space)
+        name = f"{space.name}, {dataset}"
+        yield from _sections(by_name, content[dataset], keys, name, output)
+
+
+def _put_aside(searches, path: Path, space: SearchSpace, content: dict) -> str:
+    configs = [search.config for search in searches]
+    names = dict.fromkeys(f"{c.evaluation} ({c.space}, {c.dataset})" for c in configs)
+    return (
+        f"Not compared with {path.name}, which has {space.name} on "
+        f"{' and '.join(content)}: {', '.join(names)}."
+    )
+
+
+def _sections(
+    by_name: dict[str, list[Entry]],
+    architectures: dict[str, dict[str, Any]],
+    keys: dict[str, str],
+    name: str,
+    output: Path,
+) -> Iterable[str]:
+    heading = f"## Rank correlation with published accuracies ({name})\n\n"
+    judged = {judge: {e.key for e in own} for judge, own in by_name.items()}
+    common = set(keys.values()).intersection(*judged.values())
+    if len(common) < 4:
+        counts = ", ".join(f"{judge} {len(own)}" for judge, own in judged.items())
+        yield (
+            f"{heading}None: the file and all evaluations have {len(common)} "
+            f"architectures in common (file {len(set(keys.values()))}, {counts})."
+        )
+        return
+    singles, truth = _singles(by_name, architectures, keys, common)
+    several = _nwot_and_synflow(singles)
+    proxies = singles | _with_teachers(singles) | several
+    yield (
+        f"{heading}Over the {len(common)} architectures that every evaluation has "
+        "judged and the file has.\n\n" + tables.correlation_table(proxies, truth)
+    )
+    for teacher in _of("teacher", singles):
+        flags = " ".join(teacher.split()[1:])
+        figure = output / plots.file_name(f"figure_3c {name} {flags}")
+        plots.scatter(figure, singles[teacher], truth)
+        yield f"![Figure 3c: {teacher}]({figure.name})"
+    best = max(each[published.TRUTH] for each in architectures.values())
+    yield from gains.sections(singles | several, truth, best, name, output)
+
+
+def _singles(
+    by_name: dict[str, list[Entry]],
+    architectures: dict[str, dict[str, Any]],
+    keys: dict[str, str],
+    common: set[str],
+) -> tuple[dict[str, Scores], Scores]:
+    """Our and the published judges' scores of the common architectures, and the
+    truth, in percent."""
+    ours = {
+        judge: correlation.scores_of([entry for entry in own if entry.key in common])
+        for judge, own in by_name.items()
+    }
+    shared = {text: v for text, v in architectures.items() if keys[text] in common}
+    theirs = published.scores(shared, keys)
+    truth = theirs.pop(published.TRUTH)
+    return ours | {f"{name} (published)": s for name, s in theirs.items()}, truth
+
+
+def _of(evaluation: str, proxies: dict[str, Scores]) -> list[str]:
+    return [name for name in proxies if name.split()[0] == evaluation]
+
+
+def _with_teachers(proxies: dict[str, Scores]) -> dict[str, Scores]:
+    """The rank average of every teacher and every other judge."""
+    teachers = _of("teacher", proxies)
+    others = [name for name in proxies if name not in teachers]
+    return dict(_averaged(proxies, t, name) for t in teachers for name in others)
+
+
+def _nwot_and_synflow(proxies: dict[str, Scores]) -> dict[str, Scores]:
+    """The rank average of these two, ours before published ones, without and with
+    each teacher: what the teacher adds to what costs nothing."""
+    nwot = [*_of("naswot", proxies), *_of("nwot", proxies)][:1]
+    synflow = _of("synflow", proxies)[:1]
+    if not (nwot and synflow):
+        return {}
+    cheap = (*nwot, *synflow)
+    groups = [cheap, *((teacher, *cheap) for teacher in _of("teacher", proxies))]
+    return dict(_averaged(proxies, *group) for group in groups)
+
+
+def _averaged(proxies: dict[str, Scores], *names: str) -> tuple[str, Scores]:
+    """Name and rank average, all with equal weights."""
+    name = f"{', '.join(names[:-1])} and {names[-1]}"
+    return name, correlation.rank_average(*(proxies[name] for name in names))
