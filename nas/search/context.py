@@ -60,7 +60,7 @@ def build_context(config: SearchConfig) -> Context:
 
 
 def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
-    folder = config.teacher
+    folder = config.teacher or (config.dataset if config.hypermodel else "")
     if not folder and config.evaluation == "teacher":
         if config.dataset != "digits":
             raise UserError(
