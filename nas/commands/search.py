@@ -3,7 +3,8 @@
 WORKDIR/  flags.txt  journal.jsonl  teacher.json  table.md  keras_tuner/
 
 In one process, or with a chief that proposes and keeps the journal and workers that
-judge, over keras-tuner's own gRPC service.
+judge, over keras-tuner's own gRPC service. Of a --hypermodel, keras_tuner/ is what is
+kept, in place of a journal.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.commands import teacher_search
 from nas.evaluations.base import Context
 from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import tables
@@ -108,6 +110,9 @@ def run(config: SearchConfig) -> list[Entry]:
         used; a teacher that was trained anew since the search began; a chief's port
         that is taken, or a chief that does not answer.
     """
+    if config.hypermodel:
+        teacher_search.run(config)
+        return []
     if config.role == "worker":
         distribution.reach_chief(config.address)
         with distribution.as_worker(config):

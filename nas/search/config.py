@@ -10,22 +10,36 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
 from nas.evaluations.registry import EVALUATIONS
+from nas.search import tuner
 from nas.search.oracles import ORACLES
 from nas.spaces.base import SearchSpace, Size
 from nas.spaces.registry import SPACES
+
+# Flags that say nothing where a hypermodel is searched.
+_OF_SPACES = (
+    *("space", "evaluation", "architectures", "time_limit_seconds"),
+    *("num_nodes", "num_cells", "num_filters"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig(fields.Config):
     """What is searched, how it is judged, and where. The defaults are digits."""
 
-    before: ClassVar[dict[str, Any]] = {"space": "nao"}
+    before: ClassVar[dict[str, Any]] = {"space": "nao", "hypermodel": ""}
 
     space: str = field(
         "nao",
         "The space whose architectures are searched.",
         group="search",
         choices=SPACES,
+    )
+    hypermodel: str = field(
+        "",
+        "MODULE:NAME of a keras-tuner HyperModel, or of a function build(hp), whose "
+        "models are searched in place of --space. The module may be in the working "
+        "directory.",
+        group="search",
     )
     evaluation: str = field(
         "teacher",
@@ -107,8 +121,8 @@ class SearchConfig(fields.Config):
     teacher: str = field(
         "",
         "The exported folder of the teacher, or the name of one that comes with the "
-        "package. Where none is given, it is that of the data set; for digits, one is "
-        "trained in minutes if it is not there.",
+        "package. Where none is given, it is that of the data set; for cells on "
+        "digits, one is trained in minutes if it is not there.",
         group="few steps",
     )
     num_steps: int = field(
@@ -212,6 +226,22 @@ class SearchConfig(fields.Config):
                 f"--num_nodes={self.num_nodes} is of NAO's cells, and --space="
                 f"{self.space} has none: leave it out, or give --space=nao"
             )
+        if self.hypermodel:
+            self._check_goes_with_hypermodel()
+
+    def _check_goes_with_hypermodel(self) -> None:
+        if self.oracle not in tuner.ORACLES:
+            raise UserError(
+                f"--oracle={self.oracle} cannot search a --hypermodel: give one of "
+                f"{', '.join(tuner.ORACLES)}"
+            )
+        for name in _OF_SPACES:
+            value = getattr(self, name)
+            if value != getattr(SearchConfig, name):
+                raise UserError(
+                    f"--{name}={value} does not go with --hypermodel="
+                    f"{self.hypermodel}: leave one of them out"
+                )
 
     @property
     def run_folder(self) -> str:

@@ -61,7 +61,7 @@ def build_context(config: SearchConfig) -> Context:
 
 
 def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
-    folder = config.teacher
+    folder = config.teacher or (config.dataset if config.hypermodel else "")
     if not folder and config.evaluation == "teacher":
         folder = _default_teacher(config.dataset)
     return gtn_tf.load_teacher(folder) if folder else None

@@ -1,0 +1,127 @@
+"""bin/search --hypermodel=MODULE:NAME: a user's own models, judged by a teacher.
+
+WORKDIR/  flags.txt  table.md  keras_tuner/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import keras_tuner
+
+from gtn_tf.errors import UserError
+from gtn_tf.runs import files, workdirs
+from gtn_tf.runs.locks import locked
+from nas.evaluations.base import Context
+from nas.reporting import tables
+from nas.search import distribution
+from nas.search.config import SearchConfig
+from nas.search.context import build_context
+from nas.search.tuner import TeacherTuner, build_oracle
+
+
+def run(config: SearchConfig) -> None:
+    """A search to its end, from where keras-tuner's files stand.
+
+    Raises:
+      UserError: a hypermodel that cannot be used; else as `nas.commands.search.run`.
+    """
+    hypermodel = find_hypermodel(config.hypermodel)
+    if config.role == "worker":
+        distribution.reach_chief(config.address)
+        # What a worker writes is of no use to anybody.
+        with tempfile.TemporaryDirectory() as unused, distribution.as_worker(config):
+            _search(config, hypermodel, build_context(config), Path(unused))
+        return
+    alone = config.role == "local"
+    if not alone:
+        distribution.check_free(config.address)
+    context = build_context(config)
+    folder = Path(config.run_folder).expanduser()
+    workdirs.open_workdir(folder, config)
+    print(f"search folder: {folder}", file=sys.stderr)
+    with (
+        locked(folder),
+        contextlib.nullcontext() if alone else distribution.as_chief(config),
+    ):
+        tuner = _search(config, hypermodel, context, folder)
+        table = tables.trials_table(list(tuner.oracle.trials.values())) + "\n"
+        files.write_text_atomically(folder / "table.md", table)
+    print(table)
+
+
+def find_hypermodel(name: str) -> keras_tuner.HyperModel | Callable:
+    """What MODULE:NAME stands for; the working directory comes first.
+
+    A HyperModel's class stands for one made without arguments.
+
+    Raises:
+      UserError: no such module or name, or nothing that builds models.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise UserError(
+            f"--hypermodel={name} is no MODULE:NAME: give it as in spaces:build"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may raise anything
+        raise UserError(
+            f"--hypermodel={name}: the module cannot be imported ({_describe(error)}): "
+            "correct it, or give the command in the folder where it is"
+        ) from error
+    found = getattr(module, attribute, None)
+    if inspect.isclass(found) and issubclass(found, keras_tuner.HyperModel):
+        found = found()
+    if not isinstance(found, keras_tuner.HyperModel) and not callable(found):
+        raise UserError(
+            f"--hypermodel={name}: {attribute} of {module.__file__} is "
+            f"{'not there' if found is None else f'a {type(found).__name__}'}: give "
+            "the name of a keras_tuner.HyperModel or of a function build(hp)"
+        )
+    return found
+
+
+def _describe(error: Exception) -> str:
+    """What was raised, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error}"
+    if place.filename.startswith("<frozen"):  # Python's own search for a module
+        return text
+    return f"{text}; {place.filename}, line {place.lineno}"
+
+
+def _search(
+    config: SearchConfig, hypermodel, context: Context, folder: Path
+) -> TeacherTuner:
+    oracle = build_oracle(config.oracle, config.max_trials, config.seed)
+    split = context.scoring_split
+    with contextlib.redirect_stdout(sys.stderr):  # keras-tuner tells of each trial
+        try:
+            tuner = TeacherTuner(
+                hypermodel,
+                context.teacher,
+                oracle,
+                seed=config.evaluation_seed,
+                directory=str(folder),
+                project_name="keras_tuner",
+            )
+        except UserError:
+            raise
+        except Exception as error:  # a user's code may raise anything
+            raise UserError(
+                f"--hypermodel={config.hypermodel} does not build a model of its "
+                f"default values ({_describe(error)}): correct it"
+            ) from error
+        tuner.search(split.images, split.labels)
+    return tuner
