@@ -64,9 +64,12 @@ def build(hp):
 class Residual(keras_tuner.HyperModel):
     """As keras-tuner's own: choices that are there only after others."""
 
+    def declare_hyperparameters(self, hp):
+        hp.Choice("filters", [4, 8])
+
     def build(self, hp):
         x = inputs = keras.Input((8, 8, 1))
-        x = layers.Conv2D(hp.Choice("filters", [4, 8]), 3, padding="same")(x)
+        x = layers.Conv2D(hp.get("filters"), 3, padding="same")(x)
         kind = hp.Choice("kind", ["residual", "plain"])
         with hp.conditional_scope("kind", ["residual"]):
             if kind == "residual":
@@ -257,7 +260,7 @@ def two_outputs(hp):
         (lambda hp: flat((8, 8, 1), 9), "outputs of shape .*9"),
         (two_outputs, "has a list of 2 outputs"),
         (lambda hp: "a model", "a str cannot be taught"),
-        (7, "a int is no hypermodel: give a keras_tuner.HyperModel or a function"),
+        (7, "7 is no hypermodel: give a keras_tuner.HyperModel or a function"),
     ],
 )
 def test_models_that_cannot_be_taught_are_refused_at_once(
@@ -299,6 +302,10 @@ def test_arguments_of_fit_are_refused(make):
     [
         ("hyperband", "oracle 'hyperband' is unknown: give random or bayesian, or"),
         (keras_tuner.oracles.RandomSearchOracle("val_loss"), "val_loss.*val_accuracy"),
+        (
+            keras_tuner.oracles.RandomSearchOracle(["val_loss", "val_accuracy"]),
+            "MultiObjective.*give it objective=keras_tuner.Objective.'val_accuracy'",
+        ),
         (keras_tuner.oracles.RandomSearchOracle(), "default_objective.*val_accuracy"),
     ],
 )

@@ -109,11 +109,7 @@ class TeacherTuner(base_tuner.BaseTuner):
             teacher = load_teacher(teacher)
         if isinstance(oracle, str):
             oracle = build_oracle(oracle, max_trials, seed)
-        elif oracle.objective != _OBJECTIVE:
-            raise UserError(
-                f"the oracle has {oracle.objective}: give it objective=keras_tuner."
-                f'Objective("{_OBJECTIVE.name}", "max")'
-            )
+        _check_objective(oracle)
         self.teacher = teacher
         self.seed = seed
         self.rate_scale = rate_scale
@@ -122,14 +118,16 @@ class TeacherTuner(base_tuner.BaseTuner):
 
     def _check_default(self, hypermodel, hp: keras_tuner.HyperParameters) -> None:
         """A wrong image shape is told before anything is written."""
-        is_hypermodel = isinstance(hypermodel, keras_tuner.HyperModel)
-        build = hypermodel.build if is_hypermodel else hypermodel
-        if not callable(build):
+        if isinstance(hypermodel, keras_tuner.HyperModel):
+            hypermodel.declare_hyperparameters(hp)
+            model = hypermodel.build(hp)
+        elif callable(hypermodel):
+            model = hypermodel(hp)
+        else:
             raise UserError(
-                f"a {type(hypermodel).__name__} is no hypermodel: give a keras_tuner."
-                "HyperModel or a function build(hp)"
+                f"{hypermodel!r} is no hypermodel: give a keras_tuner.HyperModel or a "
+                "function build(hp)"
             )
-        model = build(hp)
         num_classes = len(self.teacher.class_names)
         classifiers.check_shapes(model, self._first_images, num_classes)
 
@@ -255,6 +253,16 @@ class TeacherTuner(base_tuner.BaseTuner):
         # proposed again.
         trials = self.oracle.trials
         self.oracle.trials = {name: trials[name] for name in self.oracle.start_order}
+
+
+def _check_objective(oracle: keras_tuner.Oracle) -> None:
+    objective = oracle.objective
+    wanted = (_OBJECTIVE.name, _OBJECTIVE.direction)
+    if (objective.name, objective.direction) != wanted:
+        raise UserError(
+            f"the oracle has {objective}: give it objective=keras_tuner.Objective"
+            f"{wanted}"
+        )
 
 
 @contextlib.contextmanager
