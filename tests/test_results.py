@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
@@ -198,3 +199,32 @@ def test_the_warm_start_is_that_of_the_records():
             )
             cells = ", ".join(f"{100 * each['mean']:.1f}" for each in means)
             assert rows[row][column] == cells
+
+
+def test_published_cells_are_those_of_the_journal(tmp_path, monkeypatch):
+    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data"))
+    published = published / "nasbench" / "nasbench201.json"
+    if not published.is_file():
+        pytest.skip("GTN_DATA_DIR has no published accuracies")
+    monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
+    folder = MEASURED / "nasbench201_ready60"
+    config = report.ReportConfig(str(folder), str(tmp_path), reference=str(published))
+    report.run(config)
+    made = table_with((tmp_path / "report.md").read_text(), "proxy")
+    rows = table_with((MEASURED.parent / "RESULTS.md").read_text(), "judge")
+    names = {
+        "teacher; goal 0.82 / 0.65": "teacher",
+        "nwot, as published": "nwot (published)",
+        "synflow, as published": "synflow (published)",
+        "nwot and synflow": "nwot (published) and synflow (published)",
+        "teacher, nwot and synflow; goal 0.92 / 0.75": (
+            "teacher, nwot (published) and synflow (published)"
+        ),
+    }
+    assert rows.keys() == names.keys()
+    for row, name in names.items():
+        for ours, column in (
+            ("all", "Spearman"),
+            ("better half by itself", "Spearman, better half"),
+        ):
+            assert rows[row][ours].split()[0] == made[name][column].split()[0]

@@ -137,7 +137,7 @@ def run(config: SearchConfig) -> list[Entry]:
             _search(config, journal, context, architectures)
         table = tables.best_table(journal.entries) + "\n"
         files.write_text_atomically(folder / "table.md", table)
-    print(table)
+    print(table.replace(r"\|", "|"))  # in a terminal nothing ends a cell
     return journal.entries
 
 
