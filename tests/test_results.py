@@ -70,6 +70,16 @@ def test_the_sources_on_mnist_are_those_of_the_records(teacher):
     ) in LOG
 
 
+@pytest.mark.parametrize("study", ["kinds", "left_out"])
+def test_kinds_are_those_of_the_records(study):
+    paths = (MEASURED / f"digits_{study}").glob("*/seed_*/record.json")
+    records = sorted(
+        (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
+    )
+    table = comparisons.format_table(catalog.COMPARISONS[study], records)
+    assert table in (MEASURED.parent / "RESULTS.md").read_text()
+
+
 def test_twenty_learners_on_mnist_are_those_of_the_record():
     path = MEASURED / "mnist_sources" / "twenty_learners.json"
     values = {name: np.array(v) for name, v in json.loads(path.read_text()).items()}
