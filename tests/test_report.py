@@ -252,6 +252,24 @@ def test_published_accuracies_as_the_reference(judged, tmp_path, with_time):
     assert "id (published)" not in text
 
 
+def test_groups_of_cheap_proxies_are_those_that_combine_names(judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    groups = "naswot+flops,naswot+jacov+synflow"
+    text = make(judged, tmp_path / "out", reference=path, combine=groups)
+    cheap = "naswot, jacov (published) and synflow (published)"
+    # Two fall with a cell's number, one rises but for one score that is none.
+    assert row(text, cheap)[1].startswith("-1.00")
+    assert row(text, f"teacher, {cheap}")[0] == "10"
+    assert "naswot and synflow (published)" not in text  # the default
+    assert "naswot and flops" not in text  # of which there is no score
+
+
+@pytest.mark.parametrize("combine", ["naswot+bogus", "naswot+", ""])
+def test_groups_that_name_no_evaluation_are_refused(combine):
+    with pytest.raises(UserError, match="--combine=.*give some of teacher"):
+        report.ReportConfig("a", "b", combine=combine)
+
+
 def test_what_a_search_gains(judged, tmp_path):
     """The judges' journals have two seconds for each cell, the file half a second."""
     path = write_published(tmp_path / "a.json", with_time=True)

@@ -8,6 +8,7 @@ FOLDER/  report.html (self-contained)  report.md  figure_3c*.png  *.png
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,12 @@ class ReportConfig:
         "differ in a flag, each gets a table), or a JSON file of published accuracies, "
         "as NASLib's zero-cost benchmark has them.",
     )
+    combine: str = fields.field(
+        "naswot+synflow",
+        "The cheap evaluations whose ranks are averaged, beside each with a teacher, "
+        "as naswot+synflow,params+jacov+synflow. A published one takes the place of "
+        "one that no search has. Only with a file as --reference.",
+    )
 
     def __post_init__(self):
         fields.check(self)
@@ -53,6 +60,17 @@ class ReportConfig:
                 f"--reference={self.reference} is unknown: give one of "
                 f"{', '.join(names)}, or an existing file of published accuracies"
             )
+        for name in itertools.chain(*self.groups):
+            if name not in names:
+                raise UserError(
+                    f"--combine={self.combine} names {name or 'nothing'}: give some "
+                    f"of {', '.join(names)}, joined by +"
+                )
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Names of evaluations that are averaged."""
+        return tuple(tuple(group.split("+")) for group in self.combine.split(","))
 
 
 def run(config: ReportConfig) -> None:
@@ -78,7 +96,7 @@ def run(config: ReportConfig) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sections = [
-            *searches.sections(found, config.reference, folder),
+            *searches.sections(found, config.reference, config.groups, folder),
             *training_runs.sections(runs, folder),
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"

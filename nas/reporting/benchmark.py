@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,22 @@ from nas.reporting.judgements import Search
 from nas.search.journal import Entry
 from nas.spaces.base import SearchSpace
 
+Groups = tuple[tuple[str, ...], ...]  # evaluations whose ranks are averaged
 
-def sections(searches: list[Search], path: Path, output: Path) -> Iterable[str]:
+# Where a published proxy is called otherwise than ours.
+_PUBLISHED_NAMES = {"naswot": "nwot"}
+
+
+def sections(
+    searches: list[Search], path: Path, groups: Groups, output: Path
+) -> Iterable[str]:
     """Markdown of each data set of a file; figures go to the output folder.
 
     Searches of another space or data set are named and put aside.
 
     Args:
       path: a file of published accuracies; `nas.reporting.published` has its layout.
+      groups: evaluations whose ranks are averaged, beside each with a teacher.
 
     Raises:
       UserError: the file is none, or none of the searches' spaces is its space.
@@ -45,7 +54,7 @@ def sections(searches: list[Search], path: Path, output: Path) -> Iterable[str]:
         }
         keys = published.keys_of(content[dataset], path, space)
         name = f"{space.name}, {dataset}"
-        yield from _sections(by_name, content[dataset], keys, name, output)
+        yield from _sections(by_name, content[dataset], keys, name, groups, output)
 
 
 def _put_aside(searches, path: Path, space: SearchSpace, content: dict) -> str:
@@ -62,6 +71,7 @@ def _sections(
     architectures: dict[str, dict[str, Any]],
     keys: dict[str, str],
     name: str,
+    groups: Groups,
     output: Path,
 ) -> Iterable[str]:
     heading = f"## Rank correlation with published accuracies ({name})\n\n"
@@ -75,7 +85,7 @@ def _sections(
         )
         return
     singles, truth = _singles(by_name, architectures, keys, common)
-    several = _nwot_and_synflow(singles)
+    several = _cheap(singles, groups)
     proxies = singles | _with_teachers(singles) | several
     yield (
         f"{heading}Over the {len(common)} architectures that every evaluation has "
@@ -119,16 +129,24 @@ def _with_teachers(proxies: dict[str, Scores]) -> dict[str, Scores]:
     return dict(_averaged(proxies, t, name) for t in teachers for name in others)
 
 
-def _nwot_and_synflow(proxies: dict[str, Scores]) -> dict[str, Scores]:
-    """The rank average of these two, ours before published ones, without and with
-    each teacher: what the teacher adds to what costs nothing."""
-    nwot = [*_of("naswot", proxies), *_of("nwot", proxies)][:1]
-    synflow = _of("synflow", proxies)[:1]
-    if not (nwot and synflow):
-        return {}
-    cheap = (*nwot, *synflow)
-    groups = [cheap, *((teacher, *cheap) for teacher in _of("teacher", proxies))]
-    return dict(_averaged(proxies, *group) for group in groups)
+def _cheap(proxies: dict[str, Scores], groups: Groups) -> dict[str, Scores]:
+    """The rank average of each group, without and with each teacher: what the teacher
+    adds to what costs nothing. A group of which there is no score is left out.
+
+    Args:
+      groups: names of evaluations; ours are taken before published ones.
+    """
+    teachers = [(), *((name,) for name in _of("teacher", proxies))]
+    members = [[_of_name(name, proxies) for name in group] for group in groups]
+    return dict(
+        _averaged(proxies, *teacher, *cheap)
+        for cheap, teacher in itertools.product(filter(all, members), teachers)
+    )
+
+
+def _of_name(name: str, proxies: dict[str, Scores]) -> str | None:
+    found = [*_of(name, proxies), *_of(_PUBLISHED_NAMES.get(name, name), proxies)]
+    return found[0] if found else None
 
 
 def _averaged(proxies: dict[str, Scores], *names: str) -> tuple[str, Scores]:

@@ -7,17 +7,21 @@ from pathlib import Path
 
 from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import benchmark, correlation, judgements, plots, tables
+from nas.reporting.benchmark import Groups
 from nas.reporting.correlation import Scores
 from nas.reporting.judgements import Search
 from nas.search.journal import Entry
 
 
-def sections(searches: list[Search], reference: str, output: Path) -> Iterable[str]:
+def sections(
+    searches: list[Search], reference: str, groups: Groups, output: Path
+) -> Iterable[str]:
     """Markdown of all searches together; figures go to the output folder.
 
     Args:
       reference: the evaluation that the others are compared with, or a file of
         published accuracies.
+      groups: evaluations whose ranks are averaged, where the reference is published.
 
     Raises:
       UserError: a file that is none of published accuracies, or has none of the
@@ -29,7 +33,7 @@ def sections(searches: list[Search], reference: str, output: Path) -> Iterable[s
     if reference in EVALUATIONS:
         yield from _correlations(by_name, reference, output)
     elif judged:
-        yield from benchmark.sections(judged, Path(reference), output)
+        yield from benchmark.sections(judged, Path(reference), groups, output)
     for name, entries in by_name.items():
         if name.split()[0] != reference:
             yield f"## Best by {name}\n\n" + tables.best_table(entries)
