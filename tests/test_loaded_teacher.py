@@ -13,8 +13,13 @@ import tensorflow as tf
 import gtn_tf
 from gtn_tf.data.dataset import Dataset, Split
 from gtn_tf.export import saved_models
-from gtn_tf.meta import inner_loop
-from gtn_tf.teaching import batch_statistics, classifiers, ready_teachers
+from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.teaching import (
+    batch_statistics,
+    classifiers,
+    learned_schedule,
+    ready_teachers,
+)
 
 # Most teachers here have learned nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:model .* has hardly been taught")
@@ -404,6 +409,55 @@ class Recorder(keras.callbacks.Callback):
         self.calls.append(("train end", logs["loss"]))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_one_step_of_all_weights_is_one_of_each(tmp_path, optimizer):
+    """Weights of two types, a constraint, and a frozen layer among them."""
+    export_case(tmp_path, optimizer=optimizer)
+    teacher = gtn_tf.load_teacher(tmp_path)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, "tanh", dtype="float64"),
+            keras.layers.Dense(6, "tanh", trainable=False),
+            keras.layers.Dense(6, "tanh", kernel_constraint="unit_norm"),
+            keras.layers.Dense(6, "tanh"),
+            keras.layers.Dense(K, dtype="float64"),
+        ]
+    )
+    variables = model.trainable_variables
+    assert [v.dtype for v in variables] == 2 * ["float64"] + 4 * ["float32"] + 2 * [
+        "float64"
+    ]
+    start = model.get_weights()
+    taught = teacher.teach(model, rate_scale=1.0).get_weights()
+    model.set_weights(start)
+    rule = inner_optimizers.INNER_OPTIMIZERS[optimizer]
+    slots = [learned_schedule.slots(rule, [variable]) for variable in variables]
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    for step, (x, targets) in enumerate(teacher.batches()):
+        rates = [teacher.hyperparameters[name][step] for name in rule.names]
+        with tf.GradientTape() as tape:
+            value = loss(targets, model(x, training=True))
+        gradients = tape.gradient(value, [v.value for v in variables])
+        for index, (variable, gradient) in enumerate(
+            zip(variables, gradients, strict=True)
+        ):
+            [new], slots[index] = learned_schedule.update(
+                rule, [variable], [gradient], slots[index], rates
+            )
+            constrained = variable.constraint or (lambda values: values)
+            variable.assign(constrained(new))
+    expected = model.get_weights()
+    np.testing.assert_array_equal(taught[2], start[2])  # frozen
+    np.testing.assert_allclose(np.linalg.norm(taught[4], axis=0), np.ones(6), rtol=1e-5)
+    for value, other in zip(taught, expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-3, atol=1e-5)
+    moved = [np.abs(v - f).max() for v, f in zip(taught, start, strict=True)]
+    assert min(moved[:2] + moved[4:]) > 1e-3
+
+
 def test_callbacks_see_an_epoch_of_as_many_batches(teacher):
     model = sequential("softmax")
     model.add(keras.layers.BatchNormalization(momentum=0.9))
@@ -594,6 +648,31 @@ def test_averaging_changes_nothing_but_the_statistics(teacher):
     np.testing.assert_allclose(
         norms[0].moving_variance, np.mean(variances, 0), rtol=1e-3
     )
+
+
+def test_averaging_is_traced_once_and_as_it_would_be_eagerly(teacher, monkeypatch):
+    keras.utils.set_random_seed(0)
+    model = norms_behind_layers()
+    values = [np.array(v) for v in model.variables]
+    calls, call = [], keras.layers.Dropout.call
+
+    def counted(self, inputs, training=False):
+        calls.append(tf.executing_eagerly())
+        return call(self, inputs, training=training)
+
+    monkeypatch.setattr(keras.layers.Dropout, "call", counted)
+    batch_statistics.average(model, teacher.batches())
+    traced = [np.array(v) for v in model.variables]
+    assert calls == [False]
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+    model.run_eagerly = True
+    batch_statistics.average(model, teacher.batches())
+    assert calls == [False] + [True] * T
+    for variable, value in zip(model.variables, traced, strict=True):
+        np.testing.assert_allclose(
+            variable, value, rtol=1e-5, atol=1e-6, err_msg=variable.path
+        )
 
 
 class Failing(keras.callbacks.Callback):

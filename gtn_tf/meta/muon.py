@@ -61,40 +61,49 @@ def update(gradient, slots, params, hyperparameters, layout: stateless.Layout):
     learning_rate, momentum, *factors = hyperparameters
     velocity = momentum * velocity + gradient
     by_kind = dict(zip(FACTORS, factors, strict=True))
-    rates = [
-        learning_rate * size * by_kind.get(f"{kind}_factor", 1.0)
-        for size, kind in zip(
-            tf.unstack(sizes, num=len(layout.kinds)), layout.kinds, strict=True
-        )
-    ]
-    tensors = stateless.unflatten(velocity, layout.shapes)
-    changes = [
-        rate * direction
-        for rate, direction in zip(rates, _directions(tensors, layout), strict=True)
-    ]
+    own_sizes = tf.unstack(sizes, num=len(layout.kinds))
+    parts = tf.split(velocity, layout.sizes)
+    changes: list = [None] * len(parts)
+    for (kind, shape), members in _groups(layout).items():
+        together = tf.stack([parts[i] for i in members])  # [G, numbers of each]
+        rate = learning_rate * by_kind.get(f"{kind}_factor", 1.0)
+        rates = rate * tf.stack([own_sizes[i] for i in members])
+        moves = rates[:, None] * _directions(together, shape)
+        for index, change in zip(
+            members, tf.unstack(moves, num=len(members)), strict=True
+        ):
+            changes[index] = change
     return params - stateless.flatten(changes, params.dtype), (velocity, sizes)
 
 
-def _root_mean_square(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.sqrt(tf.reduce_mean(tf.square(tensor)) + _TINY)
+def _groups(layout: stateless.Layout) -> dict[tuple, list[int]]:
+    """Which tensors one operation can take together: kind and shape -> indices.
+
+    The shape is that of the matrix which a kernel is, and the number of numbers in
+    what is no matrix. One operation for each tensor took longer to trace than to run.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for index, (shape, kind) in enumerate(
+        zip(layout.shapes, layout.kinds, strict=True)
+    ):
+        own = _matrix_shape(shape)
+        if kind != "kernel" or min(own) <= 1:
+            own = (math.prod(shape),)
+        groups.setdefault((kind, own), []).append(index)
+    return groups
 
 
-def _directions(tensors, layout: stateless.Layout) -> list[tf.Tensor]:
-    """Of root mean square one. Matrices of one shape are orthogonalized together."""
-    directions: list = [None] * len(tensors)
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, (tensor, kind) in enumerate(zip(tensors, layout.kinds, strict=True)):
-        rows, columns = _matrix_shape(tuple(tensor.shape))
-        if kind == "kernel" and min(rows, columns) > 1:
-            groups.setdefault((rows, columns), []).append(index)
-        else:
-            directions[index] = tensor / _root_mean_square(tensor)
-    for (rows, columns), members in groups.items():
-        matrices = tf.stack([tf.reshape(tensors[i], [rows, columns]) for i in members])
-        results = tf.unstack(_orthogonalized(matrices), num=len(members))
-        for index, result in zip(members, results, strict=True):
-            directions[index] = tf.reshape(result, tensors[index].shape)
-    return directions
+def _directions(velocities: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """Of root mean square one, [G, numbers], of tensors or matrices of one shape."""
+    if len(shape) == 1:
+        return velocities / _root_mean_square(velocities, axis=1)
+    matrices = _orthogonalized(tf.reshape(velocities, [-1, *shape]))
+    return tf.reshape(matrices, [-1, math.prod(shape)])
+
+
+def _root_mean_square(tensor: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+    squares = tf.reduce_mean(tf.square(tensor), axis, keepdims=axis is not None)
+    return tf.sqrt(squares + _TINY)
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -121,19 +130,19 @@ def _orthogonalized(matrices: tf.Tensor) -> tf.Tensor:
     x = matrices / _norms(matrices)
     tall = rows > columns
     square = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)  # [G, n, n]
-    factor = step = _polynomial(square)
+    identity = _A * tf.eye(min(rows, columns), dtype=square.dtype)
+    factor = step = identity + _polynomial(square)
     for _ in range(_NUM_ITERATIONS - 1):
         square = tf.matmul(tf.matmul(step, square), step)
-        step = _polynomial(square)
+        step = identity + _polynomial(square)
         factor = tf.matmul(step, factor)
     x = tf.matmul(x, factor) if tall else tf.matmul(factor, x)
     return x * (math.sqrt(rows * columns) / _norms(x))
 
 
 def _polynomial(square: tf.Tensor) -> tf.Tensor:
-    """a I + b S + c S^2 of [G, n, n]."""
-    identity = tf.eye(square.shape[-1], dtype=square.dtype)
-    return _A * identity + _B * square + _C * tf.matmul(square, square)
+    """b S + c S^2 of [G, n, n]."""
+    return _B * square + _C * tf.matmul(square, square)
 
 
 def _norms(matrices: tf.Tensor) -> tf.Tensor:

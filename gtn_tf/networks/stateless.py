@@ -126,7 +126,7 @@ def flatten(values: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
     parts make it the split. (A gradient by tf.custom_gradient would keep every graph
     that it is traced in for as long as the process lives.)
     """
-    parts = [tf.reshape(value, [-1]) for value in values]
+    parts = [v if len(v.shape) == 1 else tf.reshape(v, [-1]) for v in values]
     empty = [tf.zeros([0], dtype)] * max(1, _SPLIT_FROM - len(parts))
     return tf.concat([*parts, *empty], 0)
 
@@ -136,4 +136,7 @@ def unflatten(vector: tf.Tensor, shapes: Sequence[tuple[int, ...]]) -> list:
     if not shapes:
         return []
     parts = tf.split(vector, [math.prod(shape) for shape in shapes])
-    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [
+        part if len(shape) == 1 else tf.reshape(part, shape)
+        for part, shape in zip(parts, shapes, strict=True)
+    ]

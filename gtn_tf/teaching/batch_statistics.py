@@ -65,12 +65,16 @@ def average(model: keras.Model, batches: Iterable) -> None:
     # Spectral normalization, for one, assigns even its kernel on the way forward.
     others = [v for v in model.variables if id(v) not in own]
     before = [tf.identity(v.value) for v in others]
-    seen = []
+
+    def after_batch(x):
+        model(x, training=True)
+        return [tf.identity(v.value) for v in moving]
+
+    if not model.run_eagerly:
+        after_batch = tf.function(after_batch, autograph=False)
     try:
         with of_last_batch(model):
-            for x, _ in batches:
-                model(x, training=True)
-                seen.append([tf.identity(v.value) for v in moving])
+            seen = [after_batch(tf.convert_to_tensor(x)) for x, _ in batches]
     finally:
         for variable, value in zip(others, before, strict=True):
             variable.assign(value)

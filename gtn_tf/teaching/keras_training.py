@@ -145,12 +145,13 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
     vanish, by less from then on where they overflow. No step is left out.
     """
     dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
-    first_scale = _FIRST_LOSS_SCALE if "float16" in dtypes else 1.0
+    first_scale = tf.constant(_FIRST_LOSS_SCALE) if "float16" in dtypes else None
     inner_step = tf.function(_inner_step(model, optimizer, loss), autograph=False)
 
     def new_steps():
         slots = [
-            learned_schedule.slots(optimizer, v) for v in model.trainable_variables
+            learned_schedule.slots(optimizer, variables)
+            for variables in _by_type(model.trainable_variables)
         ]
         scale = first_scale
 
@@ -159,9 +160,9 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
             while True:
                 with batch_statistics.of_last_batch(model):  # not while callbacks look
                     value, has_moved, new_slots = inner_step(
-                        slots, x, targets, rates, tf.constant(scale)
+                        slots, x, targets, rates, scale
                     )
-                if scale <= 1 or has_moved:
+                if has_moved:
                     slots = new_slots
                     return value
                 scale /= 2
@@ -174,34 +175,53 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
 def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
     """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
 
-    Moves the model's weights; not if the gradient of the scaled loss
-    overflows.
+    Moves the model's weights. Where the loss is scaled, it does not if the gradient
+    overflows; with None for a scale it always does.
     """
 
     def inner_step(slots, x, targets, rates, scale):
-        variables = model.trainable_variables
+        groups = _by_type(model.trainable_variables)
         with tf.GradientTape() as tape:
             value = loss(targets, model(x, training=True))
-            scaled = value * tf.cast(scale, value.dtype)
+            scaled = value if scale is None else value * tf.cast(scale, value.dtype)
         gradients = tape.gradient(
             scaled,
-            [v.value for v in variables],
+            [[v.value for v in variables] for variables in groups],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = [
-            tf.convert_to_tensor(g) / tf.cast(scale, g.dtype) for g in gradients
-        ]
-        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
-        moves = (scale <= 1) | tf.reduce_all(finite)
+        moves = True
+        if scale is not None:
+            gradients, moves = _unscaled(gradients, scale)
         new_slots = []
-        for variable, gradient, slot in zip(variables, gradients, slots, strict=True):
+        for variables, own, slot in zip(groups, gradients, slots, strict=True):
             moved, slot = learned_schedule.update(
-                optimizer, variable, gradient, slot, rates
+                optimizer, variables, own, slot, rates
             )
-            if variable.constraint is not None:
-                moved = variable.constraint(moved)
-            variable.assign(tf.where(moves, moved, variable.value))
+            for variable, new in zip(variables, moved, strict=True):
+                if variable.constraint is not None:
+                    new = variable.constraint(new)
+                if scale is not None:
+                    new = tf.where(moves, new, variable.value)
+                variable.assign(new)
             new_slots.append(slot)
         return value, moves, new_slots
 
     return inner_step
+
+
+def _by_type(variables: Sequence) -> list[list]:
+    """The variables of each type, which one vector can hold."""
+    groups: dict[str, list] = {}
+    for variable in variables:
+        groups.setdefault(variable.dtype, []).append(variable)
+    return list(groups.values())
+
+
+def _unscaled(gradients: list[list], scale: tf.Tensor) -> tuple[list[list], tf.Tensor]:
+    """Gradients of the loss itself, and whether they may be followed."""
+    unscaled = [
+        [tf.convert_to_tensor(g) / tf.cast(scale, g.dtype) for g in group]
+        for group in gradients
+    ]
+    finite = [tf.reduce_all(tf.math.is_finite(g)) for g in tf.nest.flatten(unscaled)]
+    return unscaled, (scale <= 1) | tf.reduce_all(finite)

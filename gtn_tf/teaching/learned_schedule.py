@@ -10,7 +10,7 @@ their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -31,31 +31,40 @@ def scaled(rule: str, rates: tf.Tensor, scale: float) -> tf.Tensor:
     return rates * [scale if name == "learning_rate" else 1.0 for name in names]
 
 
-def slots(optimizer: InnerOptimizer, variable) -> tuple[tf.Tensor, ...]:
-    """What the optimizer remembers of one variable before its first step."""
-    return optimizer.init(_flat(variable), stateless.layout([variable]))
+def slots(optimizer: InnerOptimizer, variables: Sequence) -> tuple[tf.Tensor, ...]:
+    """What the optimizer remembers of variables of one type before its first step."""
+    return optimizer.init(_flat(variables), stateless.layout(variables))
 
 
-def update(optimizer: InnerOptimizer, variable, gradient, slots, rates):
-    """One step of one variable: its new value and slots.
+def update(
+    optimizer: InnerOptimizer, variables: Sequence, gradients: Sequence, slots, rates
+) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...]]:
+    """One step of variables of one type: their new values, and the slots.
+
+    One update of many variables is traced and run in less time than many of one.
 
     Args:
-      variable: of Keras, of any floating type.
-      gradient: of the variable's shape, sparse or not.
-      slots: as `slots` gives them.
+      variables: of Keras, of any floating type.
+      gradients: of the variables' shapes, sparse or not.
+      slots: as `slots` gives them for these variables.
       rates: scalars in the order of `optimizer.names`.
     """
-    value = _flat(variable)
-    gradient = tf.reshape(tf.cast(tf.convert_to_tensor(gradient), value.dtype), [-1])
-    rates = [tf.cast(rate, value.dtype) for rate in rates]
-    moved, slots = optimizer.update(
-        gradient, slots, value, rates, stateless.layout([variable])
+    layout = stateless.layout(variables)
+    values = _flat(variables)
+    dtype = values.dtype
+    gradient = stateless.flatten(
+        [tf.cast(tf.convert_to_tensor(gradient), dtype) for gradient in gradients],
+        dtype,
     )
-    return tf.reshape(moved, variable.shape), slots
+    rates = [tf.cast(rate, dtype) for rate in rates]
+    moved, slots = optimizer.update(gradient, slots, values, rates, layout)
+    return stateless.unflatten(moved, layout.shapes), slots
 
 
-def _flat(variable) -> tf.Tensor:
-    return tf.reshape(tf.convert_to_tensor(variable), [-1])
+def _flat(variables: Sequence) -> tf.Tensor:
+    return stateless.flatten(
+        [tf.convert_to_tensor(variable) for variable in variables], variables[0].dtype
+    )
 
 
 class LearnedSteps(keras.optimizers.Optimizer):
@@ -83,7 +92,7 @@ class LearnedSteps(keras.optimizers.Optimizer):
                     dtype=slot.dtype.name,
                     name="slot",
                 )
-                for slot in slots(INNER_OPTIMIZERS[self._rule], variable)
+                for slot in slots(INNER_OPTIMIZERS[self._rule], [variable])
             ]
             for variable in variables
         ]
@@ -94,11 +103,11 @@ class LearnedSteps(keras.optimizers.Optimizer):
         step = tf.minimum(tf.cast(self.iterations.value, tf.int32), last)
         index = self._get_variable_index(variable)
         own = self._slots[index]
-        value, new_slots = update(
+        [value], new_slots = update(
             INNER_OPTIMIZERS[self._rule],
             # Keras' own, whose name tells a kernel from a bias; given is TensorFlow's.
-            self._trainable_variables[index],
-            gradient,
+            [self._trainable_variables[index]],
+            [gradient],
             tuple(tf.convert_to_tensor(slot) for slot in own),
             tf.unstack(self._rates[step]),
         )

@@ -24,7 +24,7 @@ from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.spaces.base import Build
 
-_CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
+_CHUNK_SIZE = 250  # images per forward pass: bounds memory, not the result
 
 
 class Result(NamedTuple):
