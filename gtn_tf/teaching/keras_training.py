@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, inner_optimizers
 from gtn_tf.teaching import batch_statistics, learned_schedule, rate_scale
+from gtn_tf.teaching.learned_schedule import Plan
 
 _FIRST_LOSS_SCALE = 2.0**15  # as of Keras' LossScaleOptimizer
 
@@ -24,8 +25,7 @@ class Trainer:
 
     Args:
       batches: x [B, H, W, C] and targets [B, K] of each step.
-      rates: [T, R], as `learned_schedule.stacked` gives them.
-      rule: a key of `INNER_OPTIMIZERS`.
+      plan: the optimizer and its rates at each step.
       loss: (targets, outputs) -> scalar.
     """
 
@@ -33,15 +33,13 @@ class Trainer:
         self,
         model: keras.Model,
         batches: Sequence,
-        rates: tf.Tensor,
-        rule: str,
+        plan: Plan,
         loss: Callable,
     ):
         self._model = model
         self._batches = batches
-        self._rates = rates
-        self._rule = rule
-        optimizer = inner_optimizers.INNER_OPTIMIZERS[rule]
+        self._plan = plan
+        optimizer = inner_optimizers.INNER_OPTIMIZERS[plan.rule]
         self._new_steps = _compiled_steps(model, optimizer, loss)
 
     def choose_rate_scale(self) -> float:
@@ -60,23 +58,26 @@ class Trainer:
 
     def _losses(self, scale: float) -> list[float]:
         step = self._new_steps()
-        rates = learned_schedule.scaled(self._rule, self._rates, scale)
+        rates = self._plan.scaled(scale).rates
         return [
             float(step(*batch, tf.unstack(own)))
             for batch, own in zip(self._batches, rates, strict=True)
         ]
 
-    def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
-        """One step on each batch; batch norm gets the mean of its statistics.
+    def train(
+        self, scale: float = 1.0, verbose=0, callbacks=None, settles: bool = True
+    ) -> list[float]:
+        """One step on each batch, from the weights that the model has.
 
         Args:
           scale: of the learning rates.
+          settles: batch norm ends with the mean of its statistics, not the last ones.
 
         Returns:
           The loss of each batch, before its step.
         """
         model, step = self._model, self._new_steps()
-        rates = learned_schedule.scaled(self._rule, self._rates, scale)
+        rates = self._plan.scaled(scale).rates
         steps = zip(self._batches, rates, strict=True)
         with _one_epoch(self._callbacks(verbose, callbacks)) as (callbacks, losses):
             model.stop_training = False
@@ -86,7 +87,8 @@ class Trainer:
                 callbacks.on_train_batch_end(index, {"loss": losses[-1]})
                 if model.stop_training:
                     break
-            batch_statistics.average(model, self._batches)
+            if settles:
+                batch_statistics.average(model, self._batches)
         return losses
 
     def _callbacks(self, verbose, callbacks) -> keras.callbacks.CallbackList:

@@ -11,6 +11,7 @@ their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -19,16 +20,28 @@ from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS, InnerOptimizer
 from gtn_tf.networks import stateless
 
 
-def stacked(rule: str, hyperparameters: dict) -> tf.Tensor:
-    """Learned hyperparameters, name -> [T], as [T, R] in the order of the rule."""
-    names = INNER_OPTIMIZERS[rule].names
-    return tf.stack([hyperparameters[name] for name in names], axis=1)
+class Plan(NamedTuple):
+    """How T steps are taken.
 
+    Attributes:
+      rule: a key of `INNER_OPTIMIZERS`.
+      rates: its hyperparameters [T, R], in the order of its names.
+    """
 
-def scaled(rule: str, rates: tf.Tensor, scale: float) -> tf.Tensor:
-    """Rates [T, R] with the learning rates multiplied."""
-    names = INNER_OPTIMIZERS[rule].names
-    return rates * [scale if name == "learning_rate" else 1.0 for name in names]
+    rule: str
+    rates: tf.Tensor
+
+    @classmethod
+    def of(cls, rule: str, hyperparameters: dict) -> Plan:
+        """From name -> values [T]."""
+        names = INNER_OPTIMIZERS[rule].names
+        return cls(rule, tf.stack([hyperparameters[name] for name in names], axis=1))
+
+    def scaled(self, scale: float) -> Plan:
+        """With the learning rates multiplied."""
+        names = INNER_OPTIMIZERS[self.rule].names
+        factors = [scale if name == "learning_rate" else 1.0 for name in names]
+        return self._replace(rates=self.rates * factors)
 
 
 def slots(optimizer: InnerOptimizer, variables: Sequence) -> tuple[tf.Tensor, ...]:
@@ -71,13 +84,12 @@ class LearnedSteps(keras.optimizers.Optimizer):
     """A Keras optimizer whose step t takes the t-th learned rates; then the last ones.
 
     Args:
-      rule: a key of `INNER_OPTIMIZERS`.
-      rates: its hyperparameters [T, R], in the order of its names.
+      plan: the optimizer that stands behind it, and its rates.
     """
 
-    def __init__(self, rule: str, rates):
-        super().__init__(learning_rate=float(rates[0][0]), name="learned_steps")
-        self._rule, self._rates = rule, tf.cast(rates, tf.float32)
+    def __init__(self, plan: Plan):
+        super().__init__(learning_rate=float(plan.rates[0][0]), name="learned_steps")
+        self._rule, self._rates = plan.rule, tf.cast(plan.rates, tf.float32)
 
     def build(self, variables):
         """Makes the slots of all variables."""
@@ -125,21 +137,20 @@ class LearnedSchedule(keras.callbacks.Callback):
     overflows. Where `fit` is left by an error, compile the model again.
 
     Args:
-      rule: a key of `INNER_OPTIMIZERS`.
-      rates: its hyperparameters [T, R], in the order of its names.
+      plan: the optimizer and its rates.
       settle: called with the model at the end of an epoch, before validation and
         other callbacks.
     """
 
-    def __init__(self, rule: str, rates, settle: Callable[[keras.Model], None]):
+    def __init__(self, plan: Plan, settle: Callable[[keras.Model], None]):
         super().__init__()
-        self._rule, self._rates, self._settle = rule, rates, settle
+        self._plan, self._settle = plan, settle
         self._own = None
 
     def on_train_begin(self, logs=None):
         """Puts the model's own optimizer aside."""
         self._own = self.model.optimizer
-        steps = LearnedSteps(self._rule, self._rates)
+        steps = LearnedSteps(self._plan)
         if isinstance(self._own, keras.optimizers.LossScaleOptimizer):
             steps = keras.optimizers.LossScaleOptimizer(steps)
         self._use(steps)

@@ -25,6 +25,7 @@ from gtn_tf.teaching import (
     learned_schedule,
     saved_teachers,
 )
+from gtn_tf.teaching.learned_schedule import Plan
 
 _EVALUATION_BATCH_SIZE = 256
 
@@ -83,7 +84,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
           UserError: a model that does not take the teacher's images, that does not
             have its number of classes, or in which nothing can be taught.
         """
-        trainer = self._trainer(model, seed)
+        trainer = self.trainer(model, seed)
         scale = trainer.choose_rate_scale() if rate_scale is None else rate_scale
         losses = trainer.train(scale, verbose, callbacks)
         _warn_unless_fallen(model, losses)
@@ -95,19 +96,29 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         Raises:
           UserError: as `teach`.
         """
-        return self._trainer(model, seed).choose_rate_scale()
+        return self.trainer(model, seed).choose_rate_scale()
 
-    def _trainer(self, model: keras.Model, seed: int) -> keras_training.Trainer:
+    def trainer(
+        self, model: keras.Model, seed: int = 0, plan: Plan | None = None
+    ) -> keras_training.Trainer:
+        """What trains a model on the T batches as often as asked, compiled once.
+
+        Args:
+          seed: as for `teach`.
+          plan: of another optimizer or other rates than those that were learned.
+
+        Raises:
+          UserError: as `teach`.
+        """
         images = self.batch(0)[0]
         outputs = classifiers.check_shapes(model, images, len(self.class_names))
         classifiers.check_teachable(model, images, outputs)
-        flags = self.description["flags"]
         loss = keras_training.inner_loss(
-            flags["inner_loss"], classifiers.are_probabilities(model, outputs)
+            self.description["flags"]["inner_loss"],
+            classifiers.are_probabilities(model, outputs),
         )
-        return keras_training.Trainer(
-            model, self.batches(seed), self._rates, flags["inner_optimizer"], loss
-        )
+        plan = plan or self.plan
+        return keras_training.Trainer(model, self.batches(seed), plan, loss)
 
     def evaluate(self, model: keras.Model, images, labels) -> float:
         """The share of images for which the model's largest output is the label's.
@@ -157,9 +168,9 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         def settle(model):
             batch_statistics.average(model, self.batches(seed))
 
-        rule = self.description["flags"]["inner_optimizer"]
-        rates = learned_schedule.scaled(rule, self._rates, rate_scale)
-        schedule = learned_schedule.LearnedSchedule(rule, rates, settle)
+        schedule = learned_schedule.LearnedSchedule(
+            self.plan.scaled(rate_scale), settle
+        )
         return {
             "x": self.dataset(seed),
             "epochs": 1,
@@ -168,10 +179,10 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         }
 
     @property
-    def _rates(self) -> tf.Tensor:
-        """[T, R], in the order of the optimizer's names."""
+    def plan(self) -> Plan:
+        """The learned optimizer and rates."""
         rule = self.description["flags"]["inner_optimizer"]
-        return learned_schedule.stacked(rule, self.hyperparameters)
+        return Plan.of(rule, self.hyperparameters)
 
 
 def _warn_unless_fallen(model: keras.Model, losses: list[float]) -> None:

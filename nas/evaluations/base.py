@@ -17,10 +17,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
+from gtn_tf.teaching.learned_schedule import Plan
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.spaces.base import Build
 
@@ -71,6 +73,8 @@ class Context:
       num_steps: of the evaluations that train in few steps on real data.
       early_epochs: after which early-stopped training is.
       num_validation_images: that few-step learners are scored on.
+      plan: how networks step on the teacher's batches; None: as it has learned.
+      num_networks: that the teacher teaches of one architecture.
     """
 
     dataset: Dataset
@@ -79,6 +83,8 @@ class Context:
     num_steps: int
     early_epochs: float
     num_validation_images: int
+    plan: Plan | None = None
+    num_networks: int = 1
 
     @property
     def scoring_split(self) -> Split:
@@ -95,9 +101,22 @@ class Context:
 def accuracy(context: Context, model: keras.Model, split: Split) -> float:
     """Fraction of a split's raw images that a model labels right; NaN where it
     gives no numbers."""
+    return accuracy_measure(context, model, split)()
+
+
+def accuracy_measure(
+    context: Context, model: keras.Model, split: Split, by_own_statistics: bool = False
+) -> Callable[[], float]:
+    """What measures `accuracy` as often as asked, traced once.
+
+    Args:
+      by_own_statistics: batch norm takes those of the images that it sees, some
+        hundred at a time, and keeps them.
+    """
 
     def num_right(images, labels):
-        logits = tf.nest.flatten(model(context.normalize(images), training=False))[0]
+        outputs = model(context.normalize(images), training=by_own_statistics)
+        logits = tf.nest.flatten(outputs)[0]
         right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
         is_finite = tf.reduce_all(tf.math.is_finite(logits))
         count = tf.reduce_sum(tf.cast(right, tf.float32))
@@ -107,12 +126,15 @@ def accuracy(context: Context, model: keras.Model, split: Split) -> float:
         tf.TensorSpec([None, *context.dataset.image_shape], tf.uint8),
         tf.TensorSpec([None], tf.int32),
     )
-    total = 0.0
-    for start in range(0, len(split.labels), _CHUNK_SIZE):
-        chunk = slice(start, start + _CHUNK_SIZE)
-        images, labels = split.images[chunk], split.labels[chunk]
-        total += float(traced(tf.constant(images), tf.constant(labels)))
-    return total / len(split.labels)
+    num_images = len(split.labels)
+    num_chunks = -(-num_images // _CHUNK_SIZE)
+    chunks = np.array_split(np.arange(num_images), num_chunks)  # of like sizes
+
+    def measure() -> float:
+        counts = [traced(split.images[i], split.labels[i]) for i in chunks]
+        return float(tf.add_n(counts)) / num_images
+
+    return measure
 
 
 def timed_result(

@@ -19,6 +19,7 @@ from nas.spaces.registry import SPACES
 _OF_SPACES = (
     *("space", "evaluation", "architectures", "time_limit_seconds"),
     *("num_nodes", "num_cells", "num_filters"),
+    *("inner_optimizer", "inner_learning_rate", "num_networks"),
 )
 
 
@@ -26,7 +27,13 @@ _OF_SPACES = (
 class SearchConfig(fields.Config):
     """What is searched, how it is judged, and where. The defaults are digits."""
 
-    before: ClassVar[dict[str, Any]] = {"space": "nao", "hypermodel": ""}
+    before: ClassVar[dict[str, Any]] = {
+        "space": "nao",
+        "hypermodel": "",
+        "inner_optimizer": "learned",
+        "inner_learning_rate": 0.3,
+        "num_networks": 1,
+    }
 
     space: str = field(
         "nao",
@@ -124,6 +131,30 @@ class SearchConfig(fields.Config):
         "package. Where none is given, it is that of the data set; for cells on "
         "digits, one is trained in minutes if it is not there.",
         group="few steps",
+    )
+    inner_optimizer: str = field(
+        "auto",
+        "How the networks of --space step on the teacher's batches: learned, by the "
+        "optimizer and rates that it has learned; sgd, by plain SGD, which tells "
+        "networks further apart than an optimizer whose steps are all of one size. "
+        "auto is learned where the teacher has learned the rates of SGD.",
+        group="few steps",
+        choices=("auto", "learned", "sgd"),
+    )
+    inner_learning_rate: float = field(
+        0.3,
+        "The rate at the first step of --inner_optimizer=sgd; it falls to a tenth.",
+        group="few steps",
+        low=1e-8,
+        high=100,
+    )
+    num_networks: int = field(
+        1,
+        "Networks of an architecture that the teacher teaches, of the seeds "
+        "--evaluation_seed, the next one, ...; the score is their mean accuracy.",
+        group="few steps",
+        low=1,
+        high=1000,
     )
     num_steps: int = field(
         0,
