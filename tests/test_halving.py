@@ -1,14 +1,7 @@
 """The teacher's steps for all, real epochs for the best: successive halving."""
 
 import json
-import os
-import pathlib
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import keras
 import keras_tuner
@@ -22,9 +15,8 @@ from gtn_tf.errors import UserError
 from nas.search import halving, real_epochs
 from nas.search.halving import Record, Rung, Training
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPLITS = data.load("digits", None, seed=0)
-X, Y = SPLITS.train.images[:300], SPLITS.train.labels[:300]
+X, Y = SPLITS.train.images[:320], SPLITS.train.labels[:320]  # whole batches
 X_VAL, Y_VAL = SPLITS.validation.images[:100], SPLITS.validation.labels[:100]
 
 
@@ -160,7 +152,7 @@ class SmallResNet(keras_tuner.HyperModel):
         x = inputs = keras.Input((8, 8, 1))
         x = layers.Conv2D(hp.Choice("filters", [4, 8]), 3, padding="same")(x)
         for stack in range(hp.Int("stacks", 1, 2)):
-            for block in range(hp.Int(f"depth_{stack}", 1, 2)):
+            for block in range(hp.Int(f"depth_{stack}", 1, 2 - stack)):
                 x = self.block(x, version, stride=2 if block == 0 else 1)
         with hp.conditional_scope("version", ["v2"]):
             if version == "v2":
@@ -237,16 +229,21 @@ def shown(finalists):
 
 
 def check(finalists, tuner, folder):
-    """What holds of three trials, of which one goes on from 2 epochs to 4."""
-    assert [finalist.epochs for finalist in finalists] == [4, 2, 2]
-    assert finalists[1].accuracy >= finalists[2].accuracy
+    """What holds of trials of which one goes on from 2 epochs to 4."""
+    others = finalists[1:]
+    assert [finalist.epochs for finalist in finalists] == [4] + [2] * len(others)
+    assert others == sorted(others, key=lambda finalist: -finalist.accuracy)
     scores = {trial.score for trial in tuner.oracle.trials.values()}
     assert {finalist.score for finalist in finalists} == scores
     for finalist in finalists:  # the models are what was measured
         accuracy = tuner.teacher.evaluate(finalist.model, X_VAL, Y_VAL)
         assert accuracy == finalist.accuracy
     record = json.loads((folder / "a" / "halving.json").read_text())
-    assert [each["epochs"] for each in record["trainings"]] == [2, 2, 2, 4]
+    assert [each["epochs"] for each in record["trainings"]] == [
+        2,
+        *[2] * len(others),
+        4,
+    ]
 
 
 def test_the_best_train_longest(tuner, tmp_path):
@@ -254,28 +251,20 @@ def test_the_best_train_longest(tuner, tmp_path):
     check(finalists, tuner, tmp_path)
     assert finalists[0].accuracy > 0.5
     # The optimizer has gone on as well.
-    assert int(finalists[0].model.optimizer.iterations) == 4 * -(-300 // 32)
+    assert int(finalists[0].model.optimizer.iterations) == 4 * 10
 
 
 def test_residual_networks_with_a_fit_of_their_own(teacher, tmp_path):
-    tuner = searched(SmallResNet(), teacher, tmp_path)
+    tuner = searched(SmallResNet(), teacher, tmp_path, max_trials=2)
     finalists = halve(tuner, epochs=2)
     check(finalists, tuner, tmp_path)
-    assert int(finalists[0].model.optimizer.iterations) == 4 * -(-300 // 64)
+    assert int(finalists[0].model.optimizer.iterations) == 4 * 5
     for finalist in finalists:
         assert finalist.hyperparameters.values.keys() >= {"version", "depth_0"}
         assert "batch_size" not in finalist.hyperparameters.values
 
 
-def test_fewer_where_fewer_have_come_to_their_end(tuner):
-    assert [finalist.epochs for finalist in halve(tuner, count=9)] == [2, 1, 1]
-    scores = [trial.score for trial in tuner.oracle.trials.values()]
-    assert halve(tuner, count=1)[0].score == max(scores)
-
-
-def test_a_second_call_trains_nothing_and_more_trials_only_what_is_new(
-    tuner, monkeypatch
-):
+def test_what_has_trained_does_not_train_again(tuner, monkeypatch):
     first = shown(halve(tuner, count=2))
     calls = []
     go_on = real_epochs.RealEpochs.go_on
@@ -286,7 +275,8 @@ def test_a_second_call_trains_nothing_and_more_trials_only_what_is_new(
 
     monkeypatch.setattr(real_epochs.RealEpochs, "go_on", counted)
     assert shown(halve(tuner, count=2)) == first and not calls
-    halve(tuner, count=3)
+    # More are asked for than have come to their end.
+    assert [finalist.epochs for finalist in halve(tuner, count=5)][0] == 2
     worst = min(trial.score for trial in tuner.oracle.trials.values())
     assert calls[0] == (worst, 1)
     assert all(epochs > 1 for _, epochs in calls[1:])
@@ -338,7 +328,7 @@ def test_batch_norm_is_settled_before_the_accuracy(teacher, tmp_path):
     def model(hp):
         inputs = keras.Input((8, 8, 1))
         x = layers.Flatten()(inputs)
-        for _ in range(3):
+        for _ in range(2):
             x = layers.Dense(hp.Int("units", 32, 33))(x * 3)
             x = layers.ReLU()(layers.BatchNormalization()(x))
         model = keras.Model(inputs, layers.Dense(10)(x))
@@ -351,34 +341,3 @@ def test_batch_norm_is_settled_before_the_accuracy(teacher, tmp_path):
     (settled,) = tuner.halve(x, y, X_VAL, Y_VAL, count=1, verbose=0)
     (moving,) = tuner.train_best(x, y, X_VAL, Y_VAL, count=1, epochs=1, verbose=0)
     assert settled.accuracy > moving.accuracy + 0.2
-
-
-# In several processes.
-
-PROGRAM = """
-    import pathlib, test_halving as t
-
-    teacher = t.gtn_tf.load_teacher("digits")
-    t.halve(t.searched(t.build, teacher, pathlib.Path("part")))
-"""
-
-
-def test_killed_while_it_trains_and_started_again(tuner, one_search, teacher, tmp_path):
-    part = tmp_path / "part"
-    shutil.copytree(one_search / "a", part / "a")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-    )
-    record = part / "a" / "halving.json"
-    while not record.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 0 < len(json.loads(record.read_text())["trainings"]) < 4
-    whole = shown(halve(tuner))
-    assert shown(halve(searched(build, teacher, part))) == whole

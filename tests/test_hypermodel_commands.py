@@ -1,8 +1,8 @@
 """bin/search --hypermodel with finalists, and bin/report on its folders."""
 
 import json
-import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,20 +42,27 @@ SPACE = """
 """
 
 
-@pytest.fixture
-def space(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
     """A folder of a user's, and a process that stands in it."""
-    folder = tmp_path / "there"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("there")
     (folder / "spaces.py").write_text(textwrap.dedent(SPACE))
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        yield folder
     sys.modules.pop("spaces", None)
 
 
+@pytest.fixture(scope="module")
+def whole(space):
+    """The folder of a search with finalists that nothing has disturbed."""
+    search.run(SearchConfig(**flags("whole")))
+    return space / "whole"
+
+
 def flags(folder, name="build", **changes):
-    options = {"hypermodel": f"spaces:{name}", "max_trials": 5, "workdir": str(folder)}
+    options = {"hypermodel": f"spaces:{name}", "max_trials": 4, "workdir": str(folder)}
     options |= {"num_finalists": 4, "halving_factor": 4}
     return options | {"num_validation_images": 100} | changes
 
@@ -90,12 +97,18 @@ def make_report(*folders):
     return pathlib.Path("page", "report.md").read_text()
 
 
-def test_finalists_killed_and_their_report(space, capsys):
-    search.run(SearchConfig(**flags("whole")))
-    table = (space / "whole" / "table.md").read_text()
+def test_a_search_and_its_finalists(whole, capsys):
+    table = (whole / "table.md").read_text()
+    search.run(SearchConfig(**flags("whole")))  # there is nothing left to do
     assert capsys.readouterr().out.strip() == table.strip()
+    assert (whole / "table.md").read_text() == table
     assert "| real accuracy | epochs | score | values |" in " ".join(table.split())
+    trials, trainings = found(whole)
+    assert len(trials) == 4
+    assert [epochs for _, epochs, _ in trainings] == [1, 1, 1, 1, 4]
 
+
+def test_killed_while_finalists_train(space, whole):
     part = start("part")
     record = space / "part" / "keras_tuner" / "halving.json"
     while not record.exists():
@@ -105,21 +118,23 @@ def test_finalists_killed_and_their_report(space, capsys):
     part.communicate()
     assert len(json.loads(record.read_text())["trainings"]) < 5
     search.run(SearchConfig(**flags("part")))
-    trials, trainings = found(space / "whole")
-    assert found(space / "part") == (trials, trainings)
-    assert len(trials) == 5
-    assert [epochs for _, epochs, _ in trainings] == [1, 1, 1, 1, 4]
-    whole = table_without_seconds(space / "whole" / "table.md")
-    assert table_without_seconds(space / "part" / "table.md") == whole
+    assert found(space / "part") == found(whole)
+    table = table_without_seconds(whole / "table.md")
+    assert table_without_seconds(space / "part" / "table.md") == table
 
-    text = make_report("whole", "part/keras_tuner")
-    assert "## Trials of spaces:build, scored by the teacher" in text
-    assert "## Trials of part/keras_tuner, scored by the teacher" in text
-    assert text.count("units=") == 2 * (5 + 4)
+
+def test_finalists_in_the_report(space, whole):
+    shutil.copytree(whole / "keras_tuner", space / "own_program")
+    text = make_report("whole", "own_program")
+    for name in ("spaces:build", "own_program"):
+        assert f"## Trials of {name}, scored by the teacher" in text
+        assert f"## Rank agreement of teacher and real data, {name}" in text
+    assert text.count("units=") == 2 * (4 + 4)
     assert text.count("After epochs of real data: 1.") == 2
-    assert "After epochs of real data: 4." not in text
+    assert "After epochs of real data: 4." not in text  # of one
     lines = [line.split("|") for line in text.splitlines() if "| teacher " in line]
     assert [line[2].strip() for line in lines] == ["4", "4"]
+    _, trainings = found(whole)
     best = max(accuracy for _, epochs, accuracy in trainings if epochs == 4)
     finalists = text.split("## Finalists of spaces:build")[1]
     assert f"| {best:.4g} " in finalists.splitlines()[4]
@@ -136,23 +151,21 @@ def test_a_search_without_finalists_in_the_report(space):
             make_report("out")
 
 
-def test_a_chief_and_two_workers_and_the_chiefs_finalists(space):
+def test_a_chief_and_two_workers_and_the_chiefs_finalists(space, whole):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    changes = {"max_trials": 3, "num_finalists": 2, "address": address}
-    processes = [start("out", role="chief", **changes)]
+    processes = [start("several", role="chief", address=address)]
     for name in ("a", "b"):
-        processes.append(start("out", role="worker", worker=name, **changes))
+        process = start("several", role="worker", worker=name, address=address)
+        processes.append(process)
     for process in processes:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-    search.run(SearchConfig(**flags("alone", max_trials=3, num_finalists=2)))
-    trials, trainings = found(space / "alone")
-    together, others = found(space / "out")
+    trials, trainings = found(whole)
+    together, others = found(space / "several")
     assert [values for values, _ in together] == [values for values, _ in trials]
     assert others == trainings
-    assert os.listdir(space / "out" / "keras_tuner" / "halving")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +177,8 @@ def test_a_chief_and_two_workers_and_the_chiefs_finalists(space):
 )
 def test_hypermodels_that_cannot_train(space, changes, words):
     with pytest.raises(UserError, match=words):
-        search.run(SearchConfig(**flags("out", **changes, max_trials=1)))
-    judged = list((space / "out").glob("keras_tuner/trial_*"))
+        search.run(SearchConfig(**flags(changes["name"], **changes, max_trials=1)))
+    judged = list((space / changes["name"]).glob("keras_tuner/trial_*"))
     assert bool(judged) is (changes["name"] == "one_hot")
 
 

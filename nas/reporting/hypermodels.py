@@ -88,7 +88,7 @@ def trials_table(trials: list[Trial], count: int = 10) -> str:
         values = _values(trial.hyperparameters)
         rows.append([f"{trial.score:.4g}", f"{_seconds(trial):.1f}", values])
     table = markdown(rows, ["score", "seconds", "values"])
-    num_failed = sum(trial.status == "FAILED" for trial in trials)
+    num_failed = _num_failed(trials)
     failed = f"\n\n{num_failed} of {len(trials)} trials failed." if num_failed else ""
     return table + failed
 
@@ -137,7 +137,7 @@ def _agreements(search: HypermodelSearch) -> Iterable[str]:
     teacher = Scores(
         {trial.trial_id: trial.score for trial in scored},
         {trial.trial_id: _seconds(trial) for trial in scored},
-        len(search.trials) - len(scored),
+        _num_failed(search.trials),
     )
     told = []
     for epochs, accuracies in _by_epochs(search.trainings).items():
@@ -161,6 +161,10 @@ def _by_epochs(trainings: list[Training]) -> dict[int, dict[str, float]]:
     for training in sorted(trainings, key=lambda training: training.epochs):
         rungs.setdefault(training.epochs, {})[training.trial_id] = training.accuracy
     return rungs
+
+
+def _num_failed(trials: list[Trial]) -> int:
+    return sum(trial.status == "FAILED" for trial in trials)
 
 
 def _seconds(trial: Trial) -> float:
