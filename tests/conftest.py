@@ -6,15 +6,12 @@ import gc
 
 import keras
 import pytest
-import tensorflow as tf
 
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_given_back():
     """Keras keeps every model that was built; a process would grow by gigabytes."""
     yield
-    # A search switches it off for its process: what is traced then takes twice as much.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     keras.utils.clear_session()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # of another C library

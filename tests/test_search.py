@@ -11,6 +11,7 @@ import time
 import types
 
 import pytest
+import tensorflow as tf
 
 from gtn_tf.commands import train
 from nas.commands import search
@@ -122,6 +123,32 @@ def test_a_bug_stops_the_search_with_its_own_error(tmp_path, judged, monkeypatch
     with pytest.raises(KeyError, match="a bug"):
         run(tmp_path)
     assert (tmp_path / "journal.jsonl").exists() is False
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_tensorflow_optimizes_graphs_afterwards_as_before(
+    tmp_path, judged, monkeypatch, before
+):
+    name, options = "disable_meta_optimizer", tf.config.optimizer
+    within = []
+
+    def evaluate(*_):
+        within.append(options.get_experimental_options()[name])
+        if len(within) > 5:
+            raise KeyError("a bug")
+        return Result(0.5, 0.1, False, 7)
+
+    monkeypatch.setitem(registry.EVALUATIONS, "params", evaluate)
+    options.set_experimental_options({name: before})
+    try:
+        run(tmp_path)
+        assert options.get_experimental_options()[name] is before
+        with pytest.raises(KeyError, match="a bug"):
+            run(tmp_path, max_trials=6)
+        assert options.get_experimental_options()[name] is before
+    finally:
+        options.set_experimental_options({name: False})
+    assert within == [True] * 6
 
 
 def test_a_diverged_network_does_not_stop_the_search(tmp_path, judged, monkeypatch):

@@ -462,6 +462,7 @@ def test_a_chief_and_two_workers(space, make):
             "--space=darts does not go with --hypermodel=spaces:b",
         ),
         ({"architectures": "file"}, "--architectures=file does not go with"),
+        ({"num_epochs": 50}, "--num_epochs=50.0 does not go with --hypermodel=spaces"),
         ({"evaluation": "params"}, "--evaluation=params does not go with"),
         ({"num_filters": 16}, "--num_filters=16 does not go with"),
         ({"time_limit_seconds": 9}, "--time_limit_seconds=9.0 does not go with"),

@@ -1,4 +1,4 @@
-"""What searches found, as one page: correlations, the best cells, Table 1.
+"""What searches found, as one page: correlations, the best cells, Table 1, trials.
 
     bin/report RUN... --output=FOLDER [--reference=NAME_OR_FILE]
 
@@ -18,7 +18,7 @@ from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from nas.evaluations.registry import EVALUATIONS
-from nas.reporting import judgements, page, searches, training_runs
+from nas.reporting import hypermodels, judgements, page, searches, training_runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,23 +80,26 @@ def run(config: ReportConfig) -> None:
       UserError: a folder that holds neither a search nor a training run, a file that
         is none of published accuracies, or an output that cannot be written.
     """
-    found, runs = [], []
+    found, tuned, runs = [], [], []
     for name in filter(None, config.folders.split(",")):
         folder = Path(name).expanduser()
         if (folder / "journal.jsonl").is_file():
             found.append(judgements.read(folder))
+        elif hypermodels.find(folder):
+            tuned.append(hypermodels.read(folder))
         elif (folder / "metrics.csv").is_file():
             runs.append(folder)
         else:
             raise UserError(
-                f"{name} holds neither a search (journal.jsonl) nor a training run "
-                "(metrics.csv): give a folder of bin/search or bin/train"
+                f"{name} holds neither a search (journal.jsonl or keras_tuner/) nor a "
+                "training run (metrics.csv): give a folder of bin/search or bin/train"
             )
     output = Path(config.output).expanduser()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sections = [
             *searches.sections(found, config.reference, config.groups, folder),
+            *hypermodels.sections(tuned),
             *training_runs.sections(runs, folder),
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"

@@ -14,6 +14,7 @@ import functools
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -159,16 +160,15 @@ def _search(
     context: Context | None,
     architectures: list[Architecture] | None,
 ) -> None:
-    # Each architecture is another graph, run a few times: not worth optimizing.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    with tqdm(
+    bar = tqdm(
         total=config.max_trials,
         initial=len(journal.entries),
         desc=config.evaluation,
         unit="architecture",
         file=sys.stderr,
         disable=config.role == "worker",
-    ) as bar:
+    )
+    with bar, _graphs_as_traced():
 
         def on_entry(entry: Entry) -> None:
             best = max(known.score for known in journal.entries)
@@ -182,6 +182,19 @@ def _search(
             tuner.search()
         except FatalError as error:
             raise error.__cause__ or error from None
+
+
+@contextlib.contextmanager
+def _graphs_as_traced() -> Iterator[None]:
+    """Within, TensorFlow does not optimize graphs: each architecture is another one,
+    run a few times, which is not worth it."""
+    name = "disable_meta_optimizer"
+    before = tf.config.optimizer.get_experimental_options().get(name, False)
+    tf.config.optimizer.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: before})
 
 
 def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entry):

@@ -1,6 +1,6 @@
 """bin/search --hypermodel=MODULE:NAME: a user's own models, judged by a teacher.
 
-WORKDIR/  flags.txt  table.md  keras_tuner/
+WORKDIR/  flags.txt  table.md  keras_tuner/ (of TeacherTuner, with halving.json)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras_tuner
@@ -21,11 +21,13 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
 from nas.evaluations.base import Context
-from nas.reporting import tables
+from nas.reporting import hypermodels
 from nas.search import distribution
 from nas.search.config import SearchConfig
 from nas.search.context import build_context
-from nas.search.tuner import TeacherTuner, build_oracle
+from nas.search.real_epochs import Finalist
+from nas.search.tuner import TeacherTuner
+from nas.search.tuner_oracles import build_oracle
 
 
 def run(config: SearchConfig) -> None:
@@ -53,8 +55,12 @@ def run(config: SearchConfig) -> None:
         contextlib.nullcontext() if alone else distribution.as_chief(config),
     ):
         tuner = _search(config, hypermodel, context, folder)
-        table = tables.trials_table(list(tuner.oracle.trials.values())) + "\n"
+        table = hypermodels.trials_table(list(tuner.oracle.trials.values())) + "\n"
         files.write_text_atomically(folder / "table.md", table)
+        if config.num_finalists:
+            finalists = _halve(config, tuner, context)
+            table += f"\n{hypermodels.finalists_table(finalists)}\n"
+            files.write_text_atomically(folder / "table.md", table)
     print(table)
 
 
@@ -107,7 +113,7 @@ def _search(
     oracle = build_oracle(config.oracle, config.max_trials, config.seed)
     split = context.scoring_split
     with contextlib.redirect_stdout(sys.stderr):  # keras-tuner tells of each trial
-        try:
+        with _blaming(config, "does not build a model of its default values"):
             tuner = TeacherTuner(
                 hypermodel,
                 context.teacher,
@@ -116,12 +122,40 @@ def _search(
                 directory=str(folder),
                 project_name="keras_tuner",
             )
-        except UserError:
-            raise
-        except Exception as error:  # a user's code may raise anything
-            raise UserError(
-                f"--hypermodel={config.hypermodel} does not build a model of its "
-                f"default values ({_describe(error)}): correct it"
-            ) from error
+            if config.num_finalists and config.role != "worker":
+                tuner.check_compiled()  # sooner than after the whole search
         tuner.search(split.images, split.labels)
     return tuner
+
+
+def _halve(
+    config: SearchConfig, tuner: TeacherTuner, context: Context
+) -> list[Finalist]:
+    train, validation = context.dataset.train, context.scoring_split
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        _blaming(config, "does not train on images [N, H, W, C] and label ids [N]"),
+    ):
+        return tuner.halve(
+            train.images,
+            train.labels,
+            validation.images,
+            validation.labels,
+            config.num_finalists,
+            config.finalist_epochs,
+            config.halving_factor,
+            verbose=2,
+        )
+
+
+@contextlib.contextmanager
+def _blaming(config: SearchConfig, what: str) -> Iterator[None]:
+    """Within, what is raised is the hypermodel's: a user's code may raise anything."""
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"--hypermodel={config.hypermodel} {what} ({_describe(error)}): correct it"
+        ) from error

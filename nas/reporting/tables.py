@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from keras_tuner.engine.trial import Trial
 
 from gtn_tf.evaluation import tables
 from nas.reporting import correlation, regret
 from nas.reporting.correlation import Scores
 from nas.reporting.regret import Gain
-from nas.search import tuner
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry
 
@@ -93,21 +91,6 @@ def best_table(entries: list[Entry], count: int = 10) -> str:
         score = f"{entry.score:.4g}{' (diverged)' if entry.diverged else ''}"
         rows.append([score, f"{entry.seconds:.1f}", entry.architecture])
     return tables.markdown(rows, ["score", "seconds", "architecture"])
-
-
-def trials_table(trials: list[Trial], count: int = 10) -> str:
-    """Markdown: keras-tuner's best trials, best first, and how many failed."""
-    completed = [trial for trial in trials if trial.status == "COMPLETED"]
-    rows = []
-    for trial in sorted(completed, key=lambda trial: -trial.score)[:count]:
-        values = trial.hyperparameters.values
-        shown = ", ".join(f"{name}={value}" for name, value in values.items())
-        seconds = trial.metrics.get_best_value(tuner.SECONDS)
-        rows.append([f"{trial.score:.4g}", f"{seconds:.1f}", shown])
-    table = tables.markdown(rows, ["score", "seconds", "values"])
-    num_failed = sum(trial.status == "FAILED" for trial in trials)
-    failed = f"\n\n{num_failed} of {len(trials)} trials failed." if num_failed else ""
-    return table + failed
 
 
 def table_1(finals: list[tuple[SearchConfig, list[Entry]]]) -> str:

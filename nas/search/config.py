@@ -10,7 +10,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
 from nas.evaluations.registry import EVALUATIONS
-from nas.search import tuner
+from nas.search import tuner_oracles
 from nas.search.oracles import ORACLES
 from nas.spaces.base import SearchSpace, Size
 from nas.spaces.registry import SPACES
@@ -18,9 +18,12 @@ from nas.spaces.registry import SPACES
 # Flags that say nothing where a hypermodel is searched.
 _OF_SPACES = (
     *("space", "evaluation", "architectures", "time_limit_seconds"),
-    *("num_nodes", "num_cells", "num_filters"),
+    *("num_nodes", "num_cells", "num_filters", "num_steps"),
     *("inner_optimizer", "inner_learning_rate", "num_networks"),
+    *("num_epochs", "early_epochs", "batch_size", "learning_rate", "weight_decay"),
+    "cutout",
 )
+_OF_HYPERMODELS = ("num_finalists", "finalist_epochs", "halving_factor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +174,32 @@ class SearchConfig(fields.Config):
         low=1,
         high=10**9,
     )
+    num_finalists: int = field(
+        0,
+        "The best trials of a --hypermodel that train on real data, by its own fit and "
+        "by successive halving. With 0, none do.",
+        group="finalists of a hypermodel",
+        low=0,
+        high=10**7,
+        may_change=True,
+    )
+    finalist_epochs: int = field(
+        1,
+        "Epochs that all finalists train for.",
+        group="finalists of a hypermodel",
+        low=1,
+        high=10**6,
+        may_change=True,
+    )
+    halving_factor: int = field(
+        3,
+        "One finalist in so many trains on, until it has trained for so many times as "
+        "many epochs, and of these again, down to one.",
+        group="finalists of a hypermodel",
+        low=2,
+        high=10**6,
+        may_change=True,
+    )
     num_epochs: float = field(
         20,
         "Epochs of training on real data. The paper has 100 for search and 600 for the "
@@ -259,19 +288,23 @@ class SearchConfig(fields.Config):
             )
         if self.hypermodel:
             self._check_goes_with_hypermodel()
+        else:
+            self._check_are_defaults(_OF_HYPERMODELS, f"--space={self.space}")
 
     def _check_goes_with_hypermodel(self) -> None:
-        if self.oracle not in tuner.ORACLES:
+        if self.oracle not in tuner_oracles.ORACLES:
             raise UserError(
                 f"--oracle={self.oracle} cannot search a --hypermodel: give one of "
-                f"{', '.join(tuner.ORACLES)}"
+                f"{', '.join(tuner_oracles.ORACLES)}"
             )
-        for name in _OF_SPACES:
+        self._check_are_defaults(_OF_SPACES, f"--hypermodel={self.hypermodel}")
+
+    def _check_are_defaults(self, names: tuple[str, ...], other: str) -> None:
+        for name in names:
             value = getattr(self, name)
             if value != getattr(SearchConfig, name):
                 raise UserError(
-                    f"--{name}={value} does not go with --hypermodel="
-                    f"{self.hypermodel}: leave one of them out"
+                    f"--{name}={value} does not go with {other}: leave one of them out"
                 )
 
     @property

@@ -10,67 +10,30 @@ Oracles, folders, going on after a kill, chief and workers are keras-tuner's own
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import keras_tuner
 import tensorflow as tf
-from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from gtn_tf.errors import UserError
 from gtn_tf.teaching import classifiers
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher, load_teacher
-
-SECONDS = "seconds"  # a trial's other metric
-_OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
-ORACLES = {
-    "random": keras_tuner.oracles.RandomSearchOracle,
-    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-}
-# Where some architectures cannot be built, keras-tuner's 3 fail in a row by chance.
-_MAX_FAILURES_IN_A_ROW = 20
-
-
-class Finalist(NamedTuple):
-    """One of the best, trained on real data."""
-
-    hyperparameters: keras_tuner.HyperParameters
-    model: keras.Model
-    score: float  # of the search
-    accuracy: float  # after real training
+from nas.search import tuner_oracles
+from nas.search.finalists import FinalistsTuner
+from nas.search.tuner_oracles import OBJECTIVE, SECONDS
 
 
 class _Refused(UserError, FatalError):
     """A user's mistake that ends the search; others only fail their trial."""
 
 
-def build_oracle(name: str, max_trials: int, seed: int) -> keras_tuner.Oracle:
-    """One of keras-tuner's oracles, which asks for the largest accuracy.
-
-    Raises:
-      UserError: no such name.
-    """
-    if name not in ORACLES:
-        raise UserError(
-            f"oracle {name!r} is unknown: give {' or '.join(ORACLES)}, or a "
-            "keras_tuner.Oracle"
-        )
-    return ORACLES[name](
-        objective=_OBJECTIVE,
-        max_trials=max_trials,
-        seed=seed + 1,  # keras-tuner takes 0 for no seed
-        max_consecutive_failed_trials=_MAX_FAILURES_IN_A_ROW,
-    )
-
-
-class TeacherTuner(base_tuner.BaseTuner):
+class TeacherTuner(FinalistsTuner):
     """A tuner of keras-tuner whose trials are the steps of a teacher.
 
     A trial builds a model, has the teacher teach it, and scores its accuracy on real
@@ -108,8 +71,8 @@ class TeacherTuner(base_tuner.BaseTuner):
         if isinstance(teacher, (str, Path)):
             teacher = load_teacher(teacher)
         if isinstance(oracle, str):
-            oracle = build_oracle(oracle, max_trials, seed)
-        _check_objective(oracle)
+            oracle = tuner_oracles.build_oracle(oracle, max_trials, seed)
+        tuner_oracles.check_objective(oracle)
         self.teacher = teacher
         self.seed = seed
         self.rate_scale = rate_scale
@@ -129,11 +92,7 @@ class TeacherTuner(base_tuner.BaseTuner):
                 "function build(hp)"
             )
         num_classes = len(self.teacher.class_names)
-        classifiers.check_shapes(model, self._first_images, num_classes)
-
-    @property
-    def _first_images(self) -> tf.Tensor:
-        return self.teacher.batches(self.seed)[0][0]
+        classifiers.check_shapes(model, self.first_images, num_classes)
 
     def search(self, x, y, verbose: int | str = "auto") -> None:
         """Runs all trials, or those that an earlier process has left.
@@ -156,7 +115,7 @@ class TeacherTuner(base_tuner.BaseTuner):
         model = self.load_model(trial)
         with _ending_the_search():
             accuracy = self.teacher.evaluate(model, x, y)
-        return {_OBJECTIVE.name: accuracy, SECONDS: time.perf_counter() - began}
+        return {OBJECTIVE.name: accuracy, SECONDS: time.perf_counter() - began}
 
     def load_model(self, trial: Trial) -> keras.Model:
         """The trial's model as it was scored.
@@ -168,101 +127,14 @@ class TeacherTuner(base_tuner.BaseTuner):
           UserError: a model that does not suit the teacher.
           FailedTrialError: its outputs are not finite.
         """
-        model = self._fresh_model(trial)
-        if isinstance(model, keras.Model) and not model.built:
-            model(self._first_images)  # what its own code raises fails the trial
+        model = self.fresh_model(trial)
         with _ending_the_search(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "model .* has hardly been taught")
             self.teacher.teach(model, self.seed, rate_scale=self.rate_scale)
-        outputs = model(self._first_images, training=False)
+        outputs = model(self.first_images, training=False)
         if not tf.reduce_all(tf.math.is_finite(outputs)):
             raise FailedTrialError("the taught model's outputs are not finite")
         return model
-
-    def _fresh_model(self, trial: Trial) -> keras.Model:
-        policy = keras.config.dtype_policy()
-        keras.backend.clear_session()  # Keras keeps every model that was built
-        keras.config.set_dtype_policy(policy)
-        keras.utils.set_random_seed(self.seed)
-        return self.hypermodel.build(trial.hyperparameters)
-
-    def train_best(
-        self, x, y, x_val, y_val, count: int = 3, **fit_arguments
-    ) -> list[Finalist]:
-        """Trains the best of the search on real data, from fresh weights.
-
-        By the hypermodel's own `fit`, which is `model.fit` unless it says otherwise;
-        so its models must be compiled.
-
-        Args:
-          x: raw training images [N, H, W, C].
-          y: their labels, as the models' loss takes them.
-          x_val: raw images [N, H, W, C] for the accuracy.
-          y_val: their label ids [N].
-          count: of models; fewer where fewer trials have come to their end.
-          fit_arguments: epochs and others of `model.fit`.
-
-        Returns:
-          The finalists, most accurate first.
-        """
-        images = self.teacher.preprocess(x)
-        finalists = []
-        for trial in self.oracle.get_best_trials(count):
-            if trial.status == "COMPLETED":
-                values, model = trial.hyperparameters, self._fresh_model(trial)
-                self.hypermodel.fit(values, model, images, y, **fit_arguments)
-                accuracy = self.teacher.evaluate(model, x_val, y_val)
-                finalists.append(Finalist(values, model, trial.score, accuracy))
-        return sorted(finalists, key=lambda finalist: -finalist.accuracy)
-
-    def get_state(self) -> dict:
-        """What all scores of a folder have in common; keras-tuner keeps it."""
-        return {
-            "teacher": self.teacher.description,
-            "seed": self.seed,
-            "rate_scale": self.rate_scale,
-        }
-
-    def set_state(self, state: dict) -> None:
-        """Refuses a folder whose scores do not compare with those to come.
-
-        Raises:
-          UserError: another teacher, seed or scale of rates.
-        """
-        for name, value in self.get_state().items():
-            if state.get(name) != value:
-                raise UserError(
-                    f"{self.project_dir} holds a search with another {name}: give "
-                    "another project_name, or overwrite=True"
-                )
-
-    def reload(self) -> None:
-        """Goes on from keras-tuner's files.
-
-        Raises:
-          UserError: files that a kill cut short, or of a search that does not compare.
-        """
-        try:
-            super().reload()
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"a file in {self.project_dir} is damaged ({error}): give another "
-                "project_name, or overwrite=True"
-            ) from None
-        # A trial that was killed at its very start has a file and no more: it is
-        # proposed again.
-        trials = self.oracle.trials
-        self.oracle.trials = {name: trials[name] for name in self.oracle.start_order}
-
-
-def _check_objective(oracle: keras_tuner.Oracle) -> None:
-    objective = oracle.objective
-    wanted = (_OBJECTIVE.name, _OBJECTIVE.direction)
-    if (objective.name, objective.direction) != wanted:
-        raise UserError(
-            f"the oracle has {objective}: give it objective=keras_tuner.Objective"
-            f"{wanted}"
-        )
 
 
 @contextlib.contextmanager
