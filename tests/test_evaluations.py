@@ -37,7 +37,10 @@ def builder(text, **changes):
 CELL = "0 7 1 10 0 7 1 5"  # one node in each cell
 BUILD = builder(CELL)
 POOLS = builder("0 10 1 13 0 13 1 10")
-DRAWN = ("naswot", "jacov", "synflow", "l2_norm", "grad_norm", "snip", "fisher")
+DRAWN = (
+    *("naswot", "jacov", "swap", "synflow"),
+    *("l2_norm", "grad_norm", "snip", "fisher", "zico"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,39 @@ def test_naswot_of_patterns_that_are_known(context, monkeypatch):
     monkeypatch.setattr(real_training, "first_batch", lambda *_: (x[2:], None))
     expected = math.log(np.linalg.det([[2, 1], [1, 2]]))
     assert zero_cost.naswot(context, lambda: model, 0).score == pytest.approx(expected)
+
+
+def test_swap_counts_patterns_that_differ(context, monkeypatch):
+    """Of five ReLUs two are active for the same images, in layers of their own."""
+    inputs = keras.Input((3,))
+    shifted = keras.layers.Rescaling(1.0, offset=5.0)(inputs[:, :2])  # always active
+    outputs = keras.layers.Concatenate()(
+        [keras.layers.ReLU()(inputs), keras.layers.ReLU()(shifted)]
+    )
+    model = keras.Model(inputs, outputs)
+    x = tf.constant([[1.0, -1.0, 1.0], [2.0, -3.0, 1.0], [-1.0, 1.0, 1.0]])
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: (x, None))
+    assert zero_cost.swap(context, lambda: model, 0).score == 3  # 110, 001, 111
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: (x[:2], None))
+    assert zero_cost.swap(context, lambda: model, 0).score == 2  # 11, 00
+    # Of 33 images the last one is not looked at.
+    many = tf.concat([tf.ones([32, 3]), [[1.0, -1.0, 1.0]]], 0)
+    monkeypatch.setattr(real_training, "first_batch", lambda *_: (many, None))
+    assert zero_cost.swap(context, lambda: model, 0).score == 1
+
+
+def test_zico_of_one_dense_layer(context, monkeypatch):
+    """Cross-entropy of zero logits for x of 1 and 3: |dL/dw| is 1/2 and 3/2 for both
+    weights, whose mean is 1 and standard deviation 1/2; for equal batches there is no
+    deviation to divide by."""
+    inputs = keras.Input((1,))
+    dense = keras.layers.Dense(2, kernel_initializer="zeros")
+    model = keras.Model(inputs, dense(inputs))
+    for images, expected in (([[1.0], [3.0]], math.log(2 + 2)), ([[1.0], [1.0]], 0)):
+        pairs = tf.data.Dataset.from_tensor_slices((images, [[1.0, 0.0]] * 2))
+        monkeypatch.setattr(real_training, "batches", lambda *_, p=pairs: p.batch(1))
+        found = saliencies.zico(context, lambda: model, 0)
+        assert found.score == pytest.approx(expected)
 
 
 def test_synflow_of_one_dense_layer(context):

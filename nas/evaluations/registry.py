@@ -19,10 +19,12 @@ EVALUATIONS: dict[str, Callable[[Context, Build, int], Result]] = {
     "naswot": zero_cost.naswot,
     "synflow": zero_cost.synflow,
     "jacov": zero_cost.jacov,
+    "swap": zero_cost.swap,
     "l2_norm": saliencies.l2_norm,
     "grad_norm": saliencies.grad_norm,
     "snip": saliencies.snip,
     "fisher": saliencies.fisher,
+    "zico": saliencies.zico,
     "search": real_training.search_evaluation,
     "final": real_training.final_evaluation,
 }

@@ -6,6 +6,7 @@ batch norm and biases do not. The loss is the mean cross-entropy of one training
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -60,6 +61,34 @@ def fisher(context: Context, build: Build, seed: int) -> Result:
             positions = range(1, len(activation.shape) - 1)
             by_channel = tf.reduce_sum(activation * gradient, axis=positions)  # [B, C]
             total += float(tf.reduce_sum(tf.square(by_channel))) / (2 * len(x))
+        return total
+
+    return timed_result(build, seed, score, worst=-1e9)
+
+
+def zico(context: Context, build: Build, seed: int) -> Result:
+    """How large gradients are beside their changes from batch to batch (Li et al.,
+    2023, ZiCo).
+
+    The sum over kernels of log(sum over their weights of mean(|g|) / std(|g|)), of the
+    gradients g of two batches. Weights whose gradients are alike do not count.
+    """
+
+    def score(model):
+        kernels = _kernels(model)
+        procedure = context.procedure
+        both = real_training.batches(context, procedure.batch_size, 0, seed).take(2)
+        sizes = []
+        for x, targets in both:
+            with tf.GradientTape() as tape:
+                loss = cross_entropy(targets, model(x, training=True))
+            gradients = tape.gradient(loss, kernels, unconnected_gradients="zero")
+            sizes.append([tf.abs(gradient) for gradient in gradients])
+        total = 0.0
+        for first, second in zip(*sizes, strict=True):
+            ratios = tf.math.divide_no_nan(first + second, tf.abs(first - second))
+            ratio = float(tf.reduce_sum(ratios))
+            total += math.log(ratio) if ratio else 0.0
         return total
 
     return timed_result(build, seed, score, worst=-1e9)

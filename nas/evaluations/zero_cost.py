@@ -17,6 +17,8 @@ from nas.evaluations.base import Context, Result, timed_result
 from nas.spaces.base import Build
 from nas.spaces.operations import Style
 
+_NUM_PATTERN_BITS = 32  # with more, almost all patterns differ: their number says less
+
 
 def params(context: Context, build: Build, seed: int) -> Result:
     """The number of trainable parameters."""
@@ -41,23 +43,47 @@ def naswot(context: Context, build: Build, seed: int) -> Result:
     """
 
     def score(model):
-        relus = [
-            layer.output
-            for layer in model.layers
-            if isinstance(layer, keras.layers.ReLU)
-        ]
-        if not relus:
-            return -math.inf
         x, _ = real_training.first_batch(context, seed)
         kernel = 0.0
-        outputs = keras.Model(model.inputs, relus)(x, training=True)
-        for features in tf.nest.flatten(outputs):
-            active = tf.reshape(tf.cast(features > 0, tf.float32), [len(x), -1])
+        for active in _active(model, x):
+            active = tf.cast(active, tf.float32)  # [B, units]
             kernel += tf.matmul(active, active, transpose_b=True)  # [B, B]
             kernel += tf.matmul(1 - active, 1 - active, transpose_b=True)
+        if isinstance(kernel, float):  # there is no ReLU
+            return -math.inf
         return np.linalg.slogdet(np.float64(kernel))[1]
 
     return timed_result(build, seed, score, worst=-1e9)
+
+
+def swap(context: Context, build: Build, seed: int) -> Result:
+    """How many patterns there are of the images that a ReLU lets through (Peng et al.,
+    2024, SWAP-Score).
+
+    A ReLU's pattern has a bit for each of a batch's first 32 images: whether it is
+    active. It is of untrained weights, and ReLUs with equal patterns count once.
+    """
+
+    def score(model):
+        x, _ = real_training.first_batch(context, seed)
+        patterns = set()
+        for active in _active(model, x):
+            bits = np.packbits(active.numpy()[:_NUM_PATTERN_BITS], axis=0)  # [4, units]
+            patterns.update(map(bytes, np.unique(bits, axis=1).T))
+        return len(patterns)
+
+    return timed_result(build, seed, score)
+
+
+def _active(model: keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
+    """Which ReLUs are active for images x [B, H, W, C], a [B, units] for each layer."""
+    relus = [
+        layer.output for layer in model.layers if isinstance(layer, keras.layers.ReLU)
+    ]
+    if not relus:
+        return []
+    outputs = keras.Model(model.inputs, relus)(x, training=True)
+    return [tf.reshape(each > 0, [len(x), -1]) for each in tf.nest.flatten(outputs)]
 
 
 def jacov(context: Context, build: Build, seed: int) -> Result:
