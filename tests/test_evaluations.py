@@ -15,7 +15,6 @@ import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Split
-from gtn_tf.meta.inner_loop import cross_entropy
 from gtn_tf.networks.initial_weights import initialize
 from nas.evaluations import base, few_steps, real_training, saliencies, zero_cost
 from nas.evaluations.base import Context, Procedure
@@ -265,31 +264,6 @@ def test_the_teacher_proxy_is_a_taught_learner_on_validation_images(context):
     x = context.normalize(validation.images[:50])
     right = np.argmax(model(x, training=False), axis=1) == validation.labels[:50]
     assert few_steps.teacher(context, BUILD, 1).score == pytest.approx(right.mean())
-
-
-def test_steps_of_sgd_take_the_place_of_learned_ones(context):
-    """By the validation images' own statistics, at a rate that falls to a tenth."""
-    plan = few_steps.sgd_plan(context.teacher.num_inner_steps, 0.2)
-    by_sgd = dataclasses.replace(context, plan=plan)
-    rates = np.linspace(0.2, 0.02, context.teacher.num_inner_steps)
-    model = initialize(BUILD(style=Style(weight_norm=True)), 1)
-    variables = model.trainable_variables
-    velocities = [0.0] * len(variables)
-    for (x, targets), rate in zip(context.teacher.batches(1), rates, strict=True):
-        with tf.GradientTape() as tape:
-            loss = cross_entropy(targets, model(x, training=True))
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        for i, (variable, gradient) in enumerate(
-            zip(variables, gradients, strict=True)
-        ):
-            velocities[i] = 0.5 * velocities[i] + gradient
-            variable.assign_sub(rate * velocities[i])
-    split = context.scoring_split
-    x = context.normalize(split.images)
-    right = np.argmax(model(x, training=True), axis=1) == split.labels
-    found = few_steps.teacher(by_sgd, BUILD, 1).score
-    assert found == pytest.approx(right.mean(), abs=0.02)
-    assert found != few_steps.teacher(context, BUILD, 1).score
 
 
 def test_the_score_is_the_mean_of_networks_of_seeds_in_a_row(context):

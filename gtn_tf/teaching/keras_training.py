@@ -64,14 +64,11 @@ class Trainer:
             for batch, own in zip(self._batches, rates, strict=True)
         ]
 
-    def train(
-        self, scale: float = 1.0, verbose=0, callbacks=None, settles: bool = True
-    ) -> list[float]:
-        """One step on each batch, from the weights that the model has.
+    def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
+        """One step on each batch; batch norm gets the mean of its statistics.
 
         Args:
           scale: of the learning rates.
-          settles: batch norm ends with the mean of its statistics, not the last ones.
 
         Returns:
           The loss of each batch, before its step.
@@ -87,8 +84,7 @@ class Trainer:
                 callbacks.on_train_batch_end(index, {"loss": losses[-1]})
                 if model.stop_training:
                     break
-            if settles:
-                batch_statistics.average(model, self._batches)
+            batch_statistics.average(model, self._batches)
         return losses
 
     def _callbacks(self, verbose, callbacks) -> keras.callbacks.CallbackList:

@@ -98,14 +98,11 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         """
         return self.trainer(model, seed).choose_rate_scale()
 
-    def trainer(
-        self, model: keras.Model, seed: int = 0, plan: Plan | None = None
-    ) -> keras_training.Trainer:
+    def trainer(self, model: keras.Model, seed: int = 0) -> keras_training.Trainer:
         """What trains a model on the T batches as often as asked, compiled once.
 
         Args:
           seed: as for `teach`.
-          plan: of another optimizer or other rates than those that were learned.
 
         Raises:
           UserError: as `teach`.
@@ -117,8 +114,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             self.description["flags"]["inner_loss"],
             classifiers.are_probabilities(model, outputs),
         )
-        plan = plan or self.plan
-        return keras_training.Trainer(model, self.batches(seed), plan, loss)
+        return keras_training.Trainer(model, self.batches(seed), self._plan, loss)
 
     def evaluate(self, model: keras.Model, images, labels) -> float:
         """The share of images for which the model's largest output is the label's.
@@ -169,7 +165,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
             batch_statistics.average(model, self.batches(seed))
 
         schedule = learned_schedule.LearnedSchedule(
-            self.plan.scaled(rate_scale), settle
+            self._plan.scaled(rate_scale), settle
         )
         return {
             "x": self.dataset(seed),
@@ -179,7 +175,7 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         }
 
     @property
-    def plan(self) -> Plan:
+    def _plan(self) -> Plan:
         """The learned optimizer and rates."""
         rule = self.description["flags"]["inner_optimizer"]
         return Plan.of(rule, self.hyperparameters)

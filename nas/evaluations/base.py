@@ -22,7 +22,6 @@ import tensorflow as tf
 
 from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
-from gtn_tf.teaching.learned_schedule import Plan
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.spaces.base import Build
 
@@ -73,7 +72,6 @@ class Context:
       num_steps: of the evaluations that train in few steps on real data.
       early_epochs: after which early-stopped training is.
       num_validation_images: that few-step learners are scored on.
-      plan: how networks step on the teacher's batches; None: as it has learned.
       num_networks: that the teacher teaches of one architecture.
     """
 
@@ -83,7 +81,6 @@ class Context:
     num_steps: int
     early_epochs: float
     num_validation_images: int
-    plan: Plan | None = None
     num_networks: int = 1
 
     @property
@@ -105,17 +102,12 @@ def accuracy(context: Context, model: keras.Model, split: Split) -> float:
 
 
 def accuracy_measure(
-    context: Context, model: keras.Model, split: Split, by_own_statistics: bool = False
+    context: Context, model: keras.Model, split: Split
 ) -> Callable[[], float]:
-    """What measures `accuracy` as often as asked, traced once.
-
-    Args:
-      by_own_statistics: batch norm takes those of the images that it sees, some
-        hundred at a time, and keeps them.
-    """
+    """What measures `accuracy` as often as asked, traced once."""
 
     def num_right(images, labels):
-        outputs = model(context.normalize(images), training=by_own_statistics)
+        outputs = model(context.normalize(images), training=False)
         logits = tf.nest.flatten(outputs)[0]
         right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
         is_finite = tf.reduce_all(tf.math.is_finite(logits))

@@ -10,11 +10,9 @@ import dataclasses
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from gtn_tf.errors import UserError
 from gtn_tf.networks.initial_weights import initialize
-from gtn_tf.teaching.learned_schedule import Plan
 from nas.evaluations import real_training
 from nas.evaluations.base import (
     Context,
@@ -33,41 +31,25 @@ def teacher(context: Context, build: Build, seed: int) -> Result:
     """Validation accuracy after the teacher's T steps, weight-normalized (A.2); the
     mean over networks of seeds `seed`, `seed` + 1, ...
 
-    Where the steps are not those that were learned, batch norm takes its statistics
-    from the validation images: there is no pass over the teacher's batches for them.
-
     Raises:
       UserError: no teacher, or one for other images or classes.
     """
     if context.teacher is None:
         raise UserError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
-    learned = context.plan is None
 
     def score(model):
-        trainer = context.teacher.trainer(model, seed, context.plan)
-        measure = accuracy_measure(context, model, context.scoring_split, not learned)
+        # At the learned rates: trials of others would take several times as long.
+        trainer = context.teacher.trainer(model, seed)
+        measure = accuracy_measure(context, model, context.scoring_split)
         accuracies = []
         for index in range(context.num_networks):
             if index:  # the first has its weights
                 initialize(model, seed + index)
-            trainer.train(settles=learned)
+            trainer.train()
             accuracies.append(measure())
         return np.mean(accuracies)
 
     return timed_result(build, seed, score, style=_LEARNER)
-
-
-def sgd_plan(num_steps: int, learning_rate: float) -> Plan:
-    """SGD with momentum 0.5, whose rate falls along a line to a tenth.
-
-    An optimizer that makes all its steps of one size, as Muon, brings every network to
-    nearly the same accuracy, and a rate that does not fall leaves it to chance where a
-    network stands at the end: networks of one architecture then differ almost as much
-    as those of two.
-    """
-    rates = tf.linspace(learning_rate, learning_rate / 10, num_steps)
-    momenta = tf.fill([num_steps], 0.5)
-    return Plan.of("sgd", {"learning_rate": rates, "momentum": momenta})
 
 
 def real_steps(context: Context, build: Build, seed: int) -> Result:

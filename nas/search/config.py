@@ -19,8 +19,14 @@ from nas.spaces.registry import SPACES
 _OF_SPACES = (
     *("space", "evaluation", "architectures", "time_limit_seconds"),
     *("num_nodes", "num_cells", "num_filters", "num_steps"),
-    *("inner_optimizer", "inner_learning_rate", "num_networks"),
-    *("num_epochs", "early_epochs", "batch_size", "learning_rate", "weight_decay"),
+    *(
+        "num_networks",
+        "num_epochs",
+        "early_epochs",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+    ),
     "cutout",
 )
 _OF_HYPERMODELS = ("num_finalists", "finalist_epochs", "halving_factor")
@@ -33,8 +39,6 @@ class SearchConfig(fields.Config):
     before: ClassVar[dict[str, Any]] = {
         "space": "nao",
         "hypermodel": "",
-        "inner_optimizer": "learned",
-        "inner_learning_rate": 0.3,
         "num_networks": 1,
     }
 
@@ -134,22 +138,6 @@ class SearchConfig(fields.Config):
         "package. Where none is given, it is that of the data set; for cells on "
         "digits, one is trained in minutes if it is not there.",
         group="few steps",
-    )
-    inner_optimizer: str = field(
-        "auto",
-        "How the networks of --space step on the teacher's batches: learned, by the "
-        "optimizer and rates that it has learned; sgd, by plain SGD, which tells "
-        "networks further apart than an optimizer whose steps are all of one size. "
-        "auto is learned where the teacher has learned the rates of SGD.",
-        group="few steps",
-        choices=("auto", "learned", "sgd"),
-    )
-    inner_learning_rate: float = field(
-        0.3,
-        "The rate at the first step of --inner_optimizer=sgd; it falls to a tenth.",
-        group="few steps",
-        low=1e-8,
-        high=100,
     )
     num_networks: int = field(
         1,

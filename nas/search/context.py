@@ -11,9 +11,7 @@ from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teaching import ready_teachers
-from gtn_tf.teaching.learned_schedule import Plan
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.evaluations import few_steps
 from nas.evaluations.base import Context, Procedure
 from nas.search.config import SearchConfig
 
@@ -59,7 +57,6 @@ def build_context(config: SearchConfig) -> Context:
         num_steps=config.num_steps or steps,
         early_epochs=config.early_epochs or config.num_epochs / 10,
         num_validation_images=config.num_validation_images,
-        plan=_plan(config, teacher) if teacher else None,
         num_networks=config.num_networks,
     )
 
@@ -69,18 +66,6 @@ def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
     if not folder and config.evaluation == "teacher":
         folder = _default_teacher(config.dataset)
     return gtn_tf.load_teacher(folder) if folder else None
-
-
-def _plan(config: SearchConfig, teacher: LoadedTeacher) -> Plan | None:
-    """How networks step on its batches; None: as it has learned."""
-    is_learned = {
-        "learned": True,
-        "sgd": False,
-        "auto": teacher.plan.rule == "sgd",
-    }[config.inner_optimizer]
-    if is_learned:
-        return None
-    return few_steps.sgd_plan(teacher.num_inner_steps, config.inner_learning_rate)
 
 
 def _default_teacher(dataset: str) -> str:
