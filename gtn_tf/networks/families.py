@@ -1,7 +1,8 @@
 """Learner families: kinds of networks, each a trunk from images to features.
 
 mnist and cifar10 are the paper's (A.1, A.2); digits is mnist with strides in place of
-pooling. The others are what else people write.
+pooling. The others are what else people write. A module that `--plugins` names can add
+its own to `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ class Family:
       trunk: (spec, images) -> features [B, ...], before the last dense layer.
       fewest_widths: of a member; 0: all of them.
       fixed: fields of `LearnerSpec` that the family has no choice of.
+      build: spec -> the whole Keras model, in place of a trunk.
+      in_any: whether `any` stands for it too.
     """
 
     width_ranges: tuple[tuple[int, int], ...]
-    trunk: Callable
+    trunk: Callable | None = None
     fewest_widths: int = 0
     fixed: Mapping = dataclasses.field(default_factory=dict)
+    build: Callable | None = None
+    in_any: bool = True
 
     @property
     def min_depth(self) -> int:

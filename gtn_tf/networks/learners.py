@@ -31,9 +31,12 @@ VARIED: dict[str, tuple] = {
 
 def build_model(spec: LearnerSpec) -> keras.Model:
     """The Keras model of a spec: images [B, H, W, C] -> logits [B, K]."""
+    family = FAMILIES[spec.family]
+    if family.build:
+        return family.build(spec)
     product, dtype = layer_dtypes(spec.precision)
     images = keras.Input(spec.image_shape, dtype=dtype)
-    features = FAMILIES[spec.family].trunk(spec, images)
+    features = family.trunk(spec, images)
     logits = layers.dense(
         spec.num_classes, spec.weight_norm, product, spec.initializer
     )(features)
@@ -104,7 +107,7 @@ def _parse(text, num_specs, seed, leave_out, common) -> list[LearnerSpec]:
     family, _, widths = text.partition(":")
     if text == ANY:
         return _in_turn(
-            [name for name in FAMILIES if name not in leave_out],
+            [n for n, f in FAMILIES.items() if f.in_any and n not in leave_out],
             num_specs,
             seed,
             common,

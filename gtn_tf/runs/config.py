@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_loop, inner_optimizers, objectives
 from gtn_tf.networks import families, learners
-from gtn_tf.runs import fields
+from gtn_tf.runs import fields, plugins
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers import curricula
 from gtn_tf.teachers.registry import TEACHERS
@@ -24,7 +24,7 @@ from gtn_tf.teachers.registry import TEACHERS
 class TrainingConfig(fields.Config):
     """All that determines a run. Raises UserError where values contradict."""
 
-    before: ClassVar[dict[str, Any]] = {"objective": "classification"}
+    before: ClassVar[dict[str, Any]] = {"objective": "classification", "plugins": ""}
 
     dataset: str = field(
         "digits",
@@ -130,6 +130,13 @@ class TrainingConfig(fields.Config):
         "paper), layer, none, or center, which subtracts the batch's mean only.",
         group="learners",
         choices=("batch", "center", "layer", "none"),
+    )
+    plugins: str = field(
+        "",
+        "Modules, joined by commas, that are imported first and may add families of "
+        "learners, teachers or objectives to the registries. They may be in the "
+        "working directory. nas.spaces.learners adds cells of search spaces.",
+        group="learners",
     )
     num_inner_steps: int = field(
         10,
@@ -356,6 +363,8 @@ class TrainingConfig(fields.Config):
     )
 
     def __post_init__(self):
+        for name in _names(self.plugins):
+            plugins.load(name, f"--plugins={self.plugins}")
         fields.check(self)
         if self.segment_length > self.num_inner_steps:
             raise UserError(

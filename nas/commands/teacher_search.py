@@ -6,19 +6,16 @@ WORKDIR/  flags.txt  table.md  keras_tuner/ (of TeacherTuner, with halving.json)
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
-import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras_tuner
 
 from gtn_tf.errors import UserError
-from gtn_tf.runs import files, workdirs
+from gtn_tf.runs import files, plugins, workdirs
 from gtn_tf.runs.locks import locked
 from nas.evaluations.base import Context
 from nas.reporting import hypermodels
@@ -77,15 +74,7 @@ def find_hypermodel(name: str) -> keras_tuner.HyperModel | Callable:
         raise UserError(
             f"--hypermodel={name} is no MODULE:NAME: give it as in spaces:build"
         )
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        raise UserError(
-            f"--hypermodel={name}: the module cannot be imported ({_describe(error)}): "
-            "correct it, or give the command in the folder where it is"
-        ) from error
+    module = plugins.load(module_name, f"--hypermodel={name}")
     found = getattr(module, attribute, None)
     if inspect.isclass(found) and issubclass(found, keras_tuner.HyperModel):
         found = found()
@@ -96,15 +85,6 @@ def find_hypermodel(name: str) -> keras_tuner.HyperModel | Callable:
             "the name of a keras_tuner.HyperModel or of a function build(hp)"
         )
     return found
-
-
-def _describe(error: Exception) -> str:
-    """What was raised, and where."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    text = f"{type(error).__name__}: {error}"
-    if place.filename.startswith("<frozen"):  # Python's own search for a module
-        return text
-    return f"{text}; {place.filename}, line {place.lineno}"
 
 
 def _search(
@@ -156,6 +136,7 @@ def _blaming(config: SearchConfig, what: str) -> Iterator[None]:
     except (UserError, OSError):
         raise
     except Exception as error:
+        described = plugins.describe(error)
         raise UserError(
-            f"--hypermodel={config.hypermodel} {what} ({_describe(error)}): correct it"
+            f"--hypermodel={config.hypermodel} {what} ({described}): correct it"
         ) from error
