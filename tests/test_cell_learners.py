@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
+from gtn_tf.evaluation import unseen_architectures
 from gtn_tf.networks import layers, learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.initial_weights import initialize
@@ -95,6 +96,12 @@ def test_batch_norm_has_the_second_derivative():
     for dtype, error in (("float64", 1e-12), ("float32", 1e-3)):
         layer = FusedBatchNorm(momentum=0.0, epsilon=1e-5, dtype=dtype)
         np.testing.assert_allclose(second(layer), expected, rtol=0, atol=error)
+
+
+def test_no_half_of_a_cell_is_held_out():
+    specs = learners.parse("darts:8-1-17", 1, 0, **DIGITS)
+    found = unseen_architectures.specs(specs)
+    assert found and "darts" not in {spec.family for spec in found.values()}
 
 
 def test_a_run_with_a_plugin_is_set_up_and_read_again():

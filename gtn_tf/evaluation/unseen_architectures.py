@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from gtn_tf.networks.learners import LearnerSpec
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.networks.learner_spec import LearnerSpec
 
 
 def _scaled(factor: float) -> Callable:
@@ -32,8 +33,16 @@ UNSEEN_ARCHITECTURES: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
 
 
 def specs(trained: list[LearnerSpec]) -> dict[str, LearnerSpec]:
-    """Name -> held-out architecture, without those that are in the trained set."""
-    changed = {
-        name: change(trained[0]) for name, change in UNSEEN_ARCHITECTURES.items()
+    """Name -> held-out architecture, without those that are in the trained set.
+
+    Where the first one's family builds its networks itself, what its widths are is
+    not known: only other families are left.
+    """
+    first = trained[0]
+    changed = {name: change(first) for name, change in UNSEEN_ARCHITECTURES.items()}
+    left_out = first.family if FAMILIES[first.family].build else None
+    return {
+        name: spec
+        for name, spec in changed.items()
+        if spec not in trained and spec.family != left_out
     }
-    return {name: spec for name, spec in changed.items() if spec not in trained}
