@@ -59,6 +59,7 @@ RANGES = {
 }
 CHECKED_ELSEWHERE = {
     *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
+    "plugins",  # by who imports them
     *("weight_norm", "compare_with_real"),  # by absl: booleans
     *("generator_widths", "leave_out", "vary"),  # below
 }
@@ -93,6 +94,7 @@ OTHER = {
     "inner_momentum": 1 / 3,
     "inner_hyperparameters": "shared",
     "objective": "another",
+    "plugins": "colorsys,string",
     "outer_batch_size": 256,
     "intermediate_loss_every": 4,
     "augment": "never",
