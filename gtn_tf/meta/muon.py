@@ -80,7 +80,7 @@ def _groups(layout: stateless.Layout) -> dict[tuple, list[int]]:
     """Which tensors one operation can take together: kind and shape -> indices.
 
     The shape is that of the matrix which a kernel is, and the number of numbers in
-    what is no matrix. One operation for each tensor took longer to trace than to run.
+    what is no matrix. One operation for each tensor took seconds to trace.
     """
     groups: dict[tuple, list[int]] = {}
     for index, (shape, kind) in enumerate(

@@ -134,8 +134,8 @@ class TrainingConfig(fields.Config):
     plugins: str = field(
         "",
         "Modules, joined by commas, that are imported first and may add families of "
-        "learners, teachers or objectives to the registries. They may be in the "
-        "working directory. nas.spaces.learners adds cells of search spaces.",
+        "learners. They may be in the working directory. nas.spaces.learners adds "
+        "cells of search spaces.",
         group="learners",
     )
     num_inner_steps: int = field(
