@@ -264,7 +264,17 @@ def test_groups_of_cheap_proxies_are_those_that_combine_names(judged, tmp_path):
     assert "naswot and flops" not in text  # of which there is no score
 
 
-@pytest.mark.parametrize("combine", ["naswot+bogus", "naswot+", ""])
+def test_a_proxy_behind_a_minus_counts_the_other_way_round(judged, tmp_path):
+    """Ours of naswot falls with a cell's number, as the published one of synflow."""
+    path = write_published(tmp_path / "a.json")
+    groups = "-naswot-synflow,teacher-naswot"
+    text = make(judged, tmp_path / "out", reference=path, combine=groups)
+    right = "1.00 (1.00 to 1.00)"
+    assert row(text, "-naswot and -synflow (published)")[1] == right
+    assert row(text, "teacher and -naswot")[1] == right
+
+
+@pytest.mark.parametrize("combine", ["naswot+bogus", "naswot+", "", "naswot--flops"])
 def test_groups_that_name_no_evaluation_are_refused(combine):
     with pytest.raises(UserError, match="--combine=.*give some of teacher"):
         report.ReportConfig("a", "b", combine=combine)

@@ -40,8 +40,9 @@ class ReportConfig:
     combine: str = fields.field(
         "naswot+synflow",
         "The cheap evaluations whose ranks are averaged, beside each with a teacher, "
-        "as naswot+synflow,params+jacov+synflow. A published one takes the place of "
-        "one that no search has. Only with a file as --reference.",
+        "as naswot+synflow,naswot+params-grad_norm. One behind a minus counts the "
+        "other way round. A published one takes the place of one that no search has. "
+        "Only with a file as --reference.",
     )
 
     def __post_init__(self):
@@ -61,16 +62,19 @@ class ReportConfig:
                 f"{', '.join(names)}, or an existing file of published accuracies"
             )
         for name in itertools.chain(*self.groups):
-            if name not in names:
+            if name.removeprefix("-") not in names:
                 raise UserError(
                     f"--combine={self.combine} names {name or 'nothing'}: give some "
-                    f"of {', '.join(names)}, joined by +"
+                    f"of {', '.join(names)}, joined by + or -"
                 )
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Names of evaluations that are averaged."""
-        return tuple(tuple(group.split("+")) for group in self.combine.split(","))
+        """Names of evaluations that are averaged; -NAME counts the other way round."""
+        return tuple(
+            tuple(group.replace("-", "+-").removeprefix("+").split("+"))
+            for group in self.combine.split(",")
+        )
 
 
 def run(config: ReportConfig) -> None:

@@ -13,7 +13,8 @@ from nas.reporting.judgements import Search
 from nas.search.journal import Entry
 from nas.spaces.base import SearchSpace
 
-Groups = tuple[tuple[str, ...], ...]  # evaluations whose ranks are averaged
+# Evaluations whose ranks are averaged; one that begins with - the other way round.
+Groups = tuple[tuple[str, ...], ...]
 
 # Where a published proxy is called otherwise than ours.
 _PUBLISHED_NAMES = {"naswot": "nwot"}
@@ -137,15 +138,20 @@ def _cheap(proxies: dict[str, Scores], groups: Groups) -> dict[str, Scores]:
       groups: names of evaluations; ours are taken before published ones.
     """
     teachers = [(), *((name,) for name in _of("teacher", proxies))]
-    members = [[_of_name(name, proxies) for name in group] for group in groups]
+    turned = proxies | {
+        f"-{name}": correlation.turned(s) for name, s in proxies.items()
+    }
+    members = [[_of_name(name, turned) for name in group] for group in groups]
     return dict(
-        _averaged(proxies, *teacher, *cheap)
+        _averaged(turned, *teacher, *cheap)
         for cheap, teacher in itertools.product(filter(all, members), teachers)
     )
 
 
 def _of_name(name: str, proxies: dict[str, Scores]) -> str | None:
-    found = [*_of(name, proxies), *_of(_PUBLISHED_NAMES.get(name, name), proxies)]
+    bare = name.removeprefix("-")
+    published_name = name.replace(bare, _PUBLISHED_NAMES.get(bare, bare))
+    found = [*_of(name, proxies), *_of(published_name, proxies)]
     return found[0] if found else None
 
 

@@ -50,6 +50,11 @@ def scores_of(entries: list[Entry]) -> Scores:
     return Scores(means, seconds, sum(entry.diverged for entry in entries))
 
 
+def turned(scores: Scores) -> Scores:
+    """The same, where a lower score is better."""
+    return scores._replace(scores={key: -s for key, s in scores.scores.items()})
+
+
 def rank_average(*several: Scores) -> Scores:
     """The mean of the ranks that several proxies give an architecture."""
     common = sorted(set.intersection(*(set(each.scores) for each in several)))
