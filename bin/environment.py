@@ -157,9 +157,11 @@ def run(command: list, lock) -> int:
 
 
 def say(message: str) -> None:
+    """One line on stderr, with the package's name."""
     print(f"gtn_tf: {message}", file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int = 2) -> None:
+    """Ends the process with that line and code."""
     say(message)
     sys.exit(code)

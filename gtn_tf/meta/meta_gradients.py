@@ -71,6 +71,7 @@ class MetaProblem:
 
     @property
     def variables(self) -> list:
+        """What the meta-gradient is of, in its order."""
         return self.teacher.variables + self.hyperparameters.variables
 
     def score(self, learner, state: InnerState, outer_batches, index) -> tf.Tensor:

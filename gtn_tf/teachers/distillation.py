@@ -21,10 +21,12 @@ class Distillation(Teacher):
 
     @classmethod
     def of_run(cls, spec: TeacherSpec, config, dataset) -> Distillation:
+        """Pixels drawn from the run's seed."""
         return cls(spec, config.seed)
 
     @classmethod
     def check_curriculum(cls, name: str) -> None:
+        """Raises UserError for a curriculum that draws latents afresh."""
         if curricula.CURRICULA[name].order is None:
             raise UserError(
                 f"--curriculum={name} contradicts --teacher=distillation: pixels are "
@@ -44,4 +46,5 @@ class Distillation(Teacher):
         return self._ordered(tf.cast(self.pixels, self.spec.dtype), seed)
 
     def show(self, weights, images, targets) -> tuple[tf.Tensor, tf.Tensor]:
+        """The stored images and targets as they are."""
         return images, targets

@@ -32,6 +32,7 @@ class GTN(Teacher):
 
     @classmethod
     def of_run(cls, spec: TeacherSpec, config, dataset) -> GTN:
+        """A generator of the run's widths for the data set's images and classes."""
         generator_spec = generators.GeneratorSpec(
             latent_size=config.latent_size,
             num_classes=dataset.num_classes,

@@ -23,24 +23,26 @@ class Real(Teacher):
     Args:
       draw: (num_steps, batch_size, seed) -> raw images uint8 [T, B, H, W, C] and
         labels [T, B].
-      normalise: raw images -> x.
+      normalize_images: raw images -> x.
     """
 
     learns = False
 
-    def __init__(self, spec: TeacherSpec, draw: Callable, normalise: Callable):
+    def __init__(self, spec: TeacherSpec, draw: Callable, normalize_images: Callable):
         super().__init__(spec)
         self._draw = draw
-        self._normalise = normalise
+        self._normalize_images = normalize_images
 
     @classmethod
     def of_run(cls, spec: TeacherSpec, config, dataset) -> Real:
+        """Batches of the data set's training images."""
         draw = batches.sampler(dataset.train, augment=False)
         scale = functools.partial(normalize, mean=dataset.mean, std=dataset.std)
         return cls(spec, draw, scale)
 
     @classmethod
     def check_curriculum(cls, name: str) -> None:
+        """Raises UserError for a curriculum that shuffles stored batches."""
         if curricula.CURRICULA[name].shuffled:
             raise UserError(
                 f"--curriculum={name} contradicts --teacher=real: real batches are "
@@ -52,4 +54,5 @@ class Real(Teacher):
         return self._draw(self.spec.num_inner_steps, self.spec.inner_batch_size, seed)
 
     def show(self, weights, images, labels) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._normalise(images), self._targets(labels)
+        """Normalized images and targets of a drawn batch."""
+        return self._normalize_images(images), self._targets(labels)

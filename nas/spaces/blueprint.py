@@ -29,10 +29,14 @@ class Cell(Protocol):
     """
 
     @property
-    def nodes(self) -> tuple[NodeSpec, ...]: ...
+    def nodes(self) -> tuple[NodeSpec, ...]:
+        """The nodes, from number 2."""
+        ...
 
     @property
-    def outputs(self) -> tuple[int, ...]: ...
+    def outputs(self) -> tuple[int, ...]:
+        """The numbers that are concatenated."""
+        ...
 
 
 class Operations(NamedTuple):
