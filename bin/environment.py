@@ -25,7 +25,7 @@ LOCK = CHECKOUT / ".venv.lock"
 OLDEST = (3, 10)
 NEWEST = (3, 13)  # that the TensorFlow of constraints.txt is built for
 REQUIRED = ("gtn_tf", "tensorflow")
-INSTALL = ["--constraint", "constraints.txt", "--editable", ".[test]"]
+INSTALL = ["--constraint", "constraints.txt", "--editable", ".[test,docs]"]
 OR_ACTIVATE = "or activate an environment that has gtn_tf and tensorflow"
 
 
