@@ -40,9 +40,9 @@ def drawn(monkeypatch):
     lines = {}
     draw = plots._line
 
-    def record(axes, steps, values, name):
+    def record(axes, steps, values, name, color):
         lines[name] = (list(steps), values)
-        draw(axes, steps, values, name)
+        draw(axes, steps, values, name, color)
 
     monkeypatch.setattr(plots, "_line", record)
     return lines
@@ -75,10 +75,25 @@ def test_inner_curves_count_steps_from_one(folder, drawn):
     assert is_picture(folder / "inner_loop.png")
 
 
-def test_no_runs_make_an_empty_figure(folder, drawn):
+def test_no_runs_make_no_figure(folder, drawn):
     plots.inner_curves(folder, ["full"], [])
+    plots.outer_curves(folder, {"full": []})
     assert not drawn
-    assert (folder / "inner_loop.png").is_file()
+    assert not list(folder.glob("*.png"))
+
+
+def test_a_source_has_one_color_in_all_figures():
+    three = ["full", "real", "none"]
+    assert plots.color_of("real", three) == plots.color_of("real", ["gtn", "real"])
+    colors = [plots.color_of(name, three) for name in three]
+    assert len({*colors, plots.color_of("gtn", ["gtn"])}) == 4
+
+
+def test_steps_are_whole_numbers():
+    figure, axes = plots.new_axes("inner step", "accuracy", "A title")
+    axes.set_xlim(1, 3)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert axes.get_title() == "A title"
 
 
 def test_box_plot_says_how_many_diverged(tmp_path, monkeypatch):

@@ -1,13 +1,17 @@
 """What TensorBoard finds in a run's folder."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.outer_loop import Progress, StepResult
-from gtn_tf.runs.recording import Summaries
+from gtn_tf.runs.recording import Summaries, write_test_accuracy
 
 GRID = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
@@ -41,7 +45,7 @@ def hyperparameters(per_step=True, momentum=0.25, num_steps=3):
 
 
 def test_scalars_of_each_step(tmp_path):
-    summaries = Summaries(tmp_path)
+    summaries = Summaries(tmp_path, {})
     summaries.step(Progress(1, 0.5), StepResult(2.5, 1.5, 0.25))
     summaries.step(Progress(2, 1.0), StepResult(2.25, 1.25, 8.0))
     summaries.validation(Progress(2, 1.0), 0.75, hyperparameters(), GRID)
@@ -78,14 +82,49 @@ def test_scalars_of_each_step(tmp_path):
     ],
 )
 def test_learned_rates_and_momenta(tmp_path, learned, expected):
-    Summaries(tmp_path).validation(Progress(7, 1.0), 0.5, learned, GRID)
+    Summaries(tmp_path, {}).validation(Progress(7, 1.0), 0.5, learned, GRID)
     events = read(tmp_path)
     found = {tag: scalars(events[tag]) for tag in events if tag.startswith("inner_")}
     assert found == {tag: [(7, value)] for tag, value in expected.items()}
 
 
+def test_all_steps_of_a_learned_value_are_one_chart(tmp_path):
+    summaries = Summaries(tmp_path, {})
+    for step in (1, 2):
+        summaries.validation(Progress(step, 1.0), 0.5, hyperparameters(), GRID)
+    events = read(tmp_path)
+    [(_, serialized)] = events["custom_scalars__config__"]
+    [category] = layout_pb2.Layout.FromString(serialized.item()).category
+    tags = [tag for tag in events if tag.startswith("inner_")]
+    shown = [
+        [tag for tag in tags if re.fullmatch(chart.multiline.tag[0], tag)]
+        for chart in category.chart
+    ]
+    titles = [chart.title for chart in category.chart]
+    assert titles == ["inner learning rate", "inner momentum"]
+    assert [len(own) for own in shown] == [3, 3]
+    assert sum(shown, []) == tags
+
+
+def test_flags_and_test_accuracy_are_there_to_compare_runs_by(tmp_path):
+    flags = {"teacher": "gtn", "seed": 3, "outer_learning_rate": 0.25, "augment": True}
+    Summaries(tmp_path, flags)
+    write_test_accuracy(tmp_path, Progress(9, 1.0), 0.75)
+    accumulator = EventAccumulator(str(tmp_path))
+    accumulator.Reload()
+    assert scalars(read(tmp_path)["few_step_accuracy/test"]) == [(9, 0.75)]
+    content = accumulator.SummaryMetadata("_hparams_/session_start_info")
+    told = plugin_data_pb2.HParamsPluginData.FromString(content.plugin_data.content)
+    found = told.session_start_info.hparams
+    assert set(found) == set(flags)
+    assert found["teacher"].string_value == "gtn"
+    assert found["seed"].number_value == 3
+    assert found["outer_learning_rate"].number_value == 0.25
+    assert found["augment"].bool_value is True
+
+
 def test_curriculum_is_an_image_and_a_file(tmp_path):
-    summaries = Summaries(tmp_path)
+    summaries = Summaries(tmp_path, {})
     summaries.validation(Progress(50, 1.0), 0.5, hyperparameters(), GRID)
     summaries.validation(Progress(1234567, 2.0), 0.5, hyperparameters(), 255 - GRID)
     paths = sorted(path.name for path in (tmp_path / "samples").iterdir())
@@ -105,7 +144,7 @@ def test_curriculum_is_an_image_and_a_file(tmp_path):
 
 def test_a_continued_run_adds_to_the_folder(tmp_path):
     for step in (1, 2):
-        summaries = Summaries(tmp_path)
+        summaries = Summaries(tmp_path, {})
         summaries.step(Progress(step, 0.5), StepResult(float(step), 0.0, 1.0))
         summaries.validation(Progress(step, 1.0), 0.5, hyperparameters(), GRID)
     assert scalars(read(tmp_path)["meta_loss"]) == [(1, 1.0), (2, 2.0)]
@@ -118,4 +157,4 @@ def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.summary, "scalar", full)
     with pytest.raises(OSError, match="^events; full$"):
-        Summaries(tmp_path).step(Progress(1, 1.0), StepResult(*[1.0] * 3))
+        Summaries(tmp_path, {}).step(Progress(1, 1.0), StepResult(*[1.0] * 3))

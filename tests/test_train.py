@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import problems
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gtn_tf.commands import train
 from gtn_tf.data import batches, loaders
@@ -84,7 +86,13 @@ def test_a_run_leaves_what_others_rely_on(finished):
     assert [row["outer_step"] for row in rows(folder)] == ["1", "2", "3", "4"]
     assert [bool(row["validation_accuracy"]) for row in rows(folder)] == [0, 1, 0, 1]
     assert len(list((folder / "samples").glob("*.png"))) == 2
-    assert list(folder.glob("events.out.tfevents.*"))
+    for source, path in (("teacher", folder), ("real", folder / "real")):
+        accumulator = EventAccumulator(str(path))
+        accumulator.Reload()
+        [event] = accumulator.Tensors("few_step_accuracy/test")
+        mean = results[source]["test_accuracy"]["mean"]
+        assert event.step == 4
+        assert tf.make_ndarray(event.tensor_proto) == pytest.approx(mean, rel=1e-6)
     for model in ("teacher", "learner"):
         assert (folder / model / "saved_model.pb").is_file()
 

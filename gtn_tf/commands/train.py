@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import gtn_tf
 from gtn_tf.commands import command_line
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
-from gtn_tf.runs import meta_training, run_setup, workdirs
+from gtn_tf.runs import meta_training, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
@@ -38,11 +39,12 @@ def run(config: TrainingConfig) -> dict:
 def _run(setup: RunSetup, folder: Path) -> dict:
     config = setup.config
     trained = meta_training.meta_train(setup, folder)
-    found = {config.teacher: _test(setup)}
+    found = {config.teacher: _test(trained, folder)}
     if config.teacher != "real" and config.compare_with_real:
         real = setup.with_real_data()
         workdirs.open_workdir(folder / "real", real.config)
-        found["real"] = _test(meta_training.meta_train(real, folder / "real").setup)
+        trained_real = meta_training.meta_train(real, folder / "real")
+        found["real"] = _test(trained_real, folder / "real")
     results = {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
@@ -56,18 +58,25 @@ def _run(setup: RunSetup, folder: Path) -> dict:
     return results
 
 
-def _test(setup: RunSetup) -> dict[str, list[float]]:
-    """Family -> test accuracies of fresh learners."""
-    return kinds.accuracies(setup, kinds.specs_by_kind(setup), setup.dataset.test)
+def _test(trained: Trained, folder: Path) -> dict[str, list[float]]:
+    """Family -> test accuracies of fresh learners; TensorBoard gets their mean."""
+    setup = trained.setup
+    found = kinds.accuracies(setup, kinds.specs_by_kind(setup), setup.dataset.test)
+    accuracy = float(np.mean(_of_seen(setup.config, found)))
+    recording.write_test_accuracy(folder, trained.progress, accuracy)
+    return found
+
+
+def _of_seen(config: TrainingConfig, found: dict[str, list[float]]) -> list[float]:
+    """Accuracies of all learners of the kinds that were trained with."""
+    seen = [own for family, own in found.items() if family not in config.left_out]
+    return [accuracy for own in seen for accuracy in own]
 
 
 def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
     """Of all learners of seen kinds, and of each kind by itself."""
-    seen = [
-        a for family in found if family not in config.left_out for a in found[family]
-    ]
     return {
-        "test_accuracy": few_step.summarize(seen, config.seed),
+        "test_accuracy": few_step.summarize(_of_seen(config, found), config.seed),
         "kinds": {
             family: few_step.summarize(values, config.seed)
             | {"unseen": family in config.left_out}

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# A source has one color in all figures; other names take the colors that follow.
+_COLORS = {"gtn": "C0", "distillation": "C1", "real": "C2"}
 
 
 def outer_curves(folder: Path, curves: dict[str, list[np.ndarray]]) -> None:
@@ -17,13 +21,14 @@ def outer_curves(folder: Path, curves: dict[str, list[np.ndarray]]) -> None:
     Args:
       curves: variant -> (outer step, accuracy) of each seed's run, [points, 2].
     """
-    figure, axes = new_axes("outer step", "validation accuracy")
+    curves = {name: own for name, own in curves.items() if own}
+    figure, axes = new_axes(
+        "outer step", "validation accuracy", "Few-step accuracy in meta-training"
+    )
     for name, own in curves.items():
-        if not own:
-            continue
         length = min(map(len, own))  # a time limit may have cut one
         values = np.stack([curve[:length, 1] for curve in own])  # [seeds, points]
-        _line(axes, own[0][:length, 0], values, name)
+        _line(axes, own[0][:length, 0], values, name, color_of(name, curves))
     _finish(figure, axes, folder / "outer_loop.png")
 
 
@@ -31,12 +36,17 @@ def inner_curves(folder: Path, variants: Iterable[str], records: list[dict]) -> 
     """Accuracy of fresh learners after each inner step (Figure 2b).
     Writes inner_loop.png."""
     splits = {record["split"] for record in records}
-    figure, axes = new_axes("inner step", f"{' '.join(splits)} accuracy")
-    for name in variants:
-        curves = [r["curve"] for r in records if r["variant"] == name]
-        if curves:
-            values = np.array(curves)  # [seeds, T]
-            _line(axes, 1 + np.arange(values.shape[1]), values, name)
+    figure, axes = new_axes(
+        "inner step", f"{' '.join(splits)} accuracy", "Accuracy of fresh learners"
+    )
+    curves = {
+        name: np.array([r["curve"] for r in records if r["variant"] == name])
+        for name in variants
+    }  # [seeds, T]
+    curves = {name: values for name, values in curves.items() if len(values)}
+    for name, values in curves.items():
+        steps = 1 + np.arange(values.shape[1])
+        _line(axes, steps, values, name, color_of(name, curves))
     _finish(figure, axes, folder / "inner_loop.png")
 
 
@@ -48,16 +58,16 @@ def accuracy_lines(
     Args:
       lines: name -> number -> accuracies.
     """
-    figure, axes = new_axes(x_label, "accuracy")
+    figure, axes = new_axes(x_label, "accuracy", f"Accuracy by {x_label}")
     for name, points in lines.items():
         values = np.array([points[x] for x in sorted(points)]).T  # [learners, points]
-        _line(axes, np.array(sorted(points)), values, name)
+        _line(axes, np.array(sorted(points)), values, name, color_of(name, lines))
     _finish(figure, axes, path)
 
 
 def box_plot(path: Path, values: dict[str, list[float]], num_diverged: dict) -> None:
     """The distribution of final validation losses over trials (Figure 1b)."""
-    figure, axes = new_axes("", "final validation loss")
+    figure, axes = new_axes("", "final validation loss", "Loss over trials")
     names = [f"{name}\n({num_diverged[name]} diverged)" for name in values]
     axes.boxplot(list(values.values()), tick_labels=names)
     for position, name in enumerate(values, start=1):
@@ -66,28 +76,36 @@ def box_plot(path: Path, values: dict[str, list[float]], num_diverged: dict) -> 
     save(figure, path)
 
 
-def _line(axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
+def color_of(name: str, names: Iterable[str]) -> str:
+    """The color of one of a figure's names, that of its source where it is one."""
+    others = [other for other in names if other not in _COLORS]
+    return _COLORS.get(name) or f"C{len(_COLORS) + others.index(name)}"
+
+
+def _line(axes, steps: np.ndarray, values: np.ndarray, name: str, color: str) -> None:
     """The mean of values [seeds, points], and their range."""
-    (line,) = axes.plot(steps, values.mean(0), label=name)
+    axes.plot(steps, values.mean(0), label=name, color=color)
     if len(values) > 1:
-        axes.fill_between(
-            steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.15
-        )
+        low, high = values.min(0), values.max(0)
+        axes.fill_between(steps, low, high, color=color, alpha=0.15)
 
 
-def new_axes(x_label: str, y_label: str):
-    """A figure, and its axes with labels and a grid."""
+def new_axes(x_label: str, y_label: str, title: str = ""):
+    """A figure, and its axes with labels and a grid; steps are whole numbers."""
     figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
+    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)
+    if "step" in x_label:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     return figure, axes
 
 
 def _finish(figure: Figure, axes, path: Path) -> None:
+    """Saves it with a legend, where anything is drawn; an empty one is none."""
     handles, _ = axes.get_legend_handles_labels()
     if handles:
         axes.legend(fontsize="small")
-    save(figure, path)
+        save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -159,7 +159,7 @@ class _Recorder:
         self._run = run
         self._bar = bar
         self._metrics = workdirs.Metrics(folder, start.outer_step)
-        self._summaries = recording.Summaries(folder)
+        self._summaries = recording.Summaries(folder, run.setup.config.fixed())
         self._saved_at = time.perf_counter()
 
     def __call__(self, progress: Progress, result: StepResult) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
+from tensorboard.plugins.hparams import api as hparams
 
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.outer_loop import Progress, StepResult
@@ -14,11 +17,18 @@ from gtn_tf.runs import files
 
 
 class Summaries:
-    """Writes event files into a run's folder and PNG files into its samples/."""
+    """Writes event files into a run's folder and PNG files into its samples/.
 
-    def __init__(self, folder: Path):
+    Args:
+      flags: name -> value of the run's flags, for the HParams page.
+    """
+
+    def __init__(self, folder: Path, flags: dict[str, bool | int | float | str]):
         self._samples = folder / "samples"
         self._writer = tf.summary.create_file_writer(str(folder))
+        self._has_charts = False
+        with files.file_errors(), self._writer.as_default(step=0):
+            hparams.hparams(flags, trial_id=folder.name)
 
     def step(self, progress: Progress, result: StepResult) -> None:
         """Scalars of one outer step."""
@@ -37,9 +47,13 @@ class Summaries:
         self._samples.mkdir(exist_ok=True)
         path = self._samples / f"outer_step_{progress.outer_step:06d}.png"
         path.write_bytes(tf.io.encode_png(grid).numpy())
+        learned = hyperparameters.by_step()
         with self._appending(progress):
+            if not self._has_charts:
+                _write_charts(dict.fromkeys(name.split("/")[0] for name, _ in learned))
+                self._has_charts = True
             tf.summary.scalar("few_step_accuracy/validation", accuracy)
-            for name, value in hyperparameters.by_step():
+            for name, value in learned:
                 tf.summary.scalar(name, value)
             tf.summary.image("curriculum", grid[None])
 
@@ -48,3 +62,25 @@ class Summaries:
         step = progress.outer_step
         with files.file_errors(), self._writer.as_default(step=step):
             yield
+
+
+def write_test_accuracy(folder: Path, progress: Progress, accuracy: float) -> None:
+    """The last number of a run: few-step accuracy on the test split."""
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".test")
+    with files.file_errors(), writer.as_default(step=progress.outer_step):
+        tf.summary.scalar("few_step_accuracy/test", accuracy)
+        writer.close()
+
+
+def _write_charts(names) -> None:
+    """For the Custom Scalars page: all inner steps' values of a name in one chart."""
+    charts = [
+        layout_pb2.Chart(
+            title=name.replace("_", " "),
+            multiline=layout_pb2.MultilineChartContent(tag=[f"{name}/step_.*"]),
+        )
+        for name in names
+    ]
+    category = layout_pb2.Category(title="learned for each inner step", chart=charts)
+    layout = custom_scalar.pb(layout_pb2.Layout(category=[category]))
+    tf.summary.experimental.write_raw_pb(layout.SerializeToString())

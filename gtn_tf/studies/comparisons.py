@@ -17,7 +17,7 @@ from tabulate import tabulate
 from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.runs import files, run_setup, workdirs
+from gtn_tf.runs import files, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
@@ -104,11 +104,15 @@ def _scores(trained: Trained, comparison: Comparison) -> dict:
         for index in range(config.num_test_learners)
     ]
     unseen = _held_out(trained.setup, comparison, split)
+    accuracies = [curve[-1].accuracy for curve in curves]
+    if comparison.split == "test":
+        mean, workdir = float(np.mean(accuracies)), Path(config.workdir)
+        recording.write_test_accuracy(workdir, trained.progress, mean)
     return {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
         "split": comparison.split,
-        "accuracy": [curve[-1].accuracy for curve in curves],
+        "accuracy": accuracies,
         "loss": [curve[-1].loss for curve in curves],
         "curve": np.mean([[s.accuracy for s in c] for c in curves], axis=0).tolist(),
         "held_out": [value for own in unseen.values() for value in own],
