@@ -12,6 +12,10 @@ import pytest
 import gtn_tf
 from gtn_tf.commands import evaluate, export, train
 from gtn_tf.data import Dataset, load
+from gtn_tf.networks import learners
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.networks.learner_spec import LearnerSpec
+from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.runs import run_setup
 from nas.commands import search
 from nas.search.config import SearchConfig
@@ -36,8 +40,6 @@ def run(tmp_path_factory):
             problems.SMALL_RUN,
             dataset="folder:pets",
             workdir=str(place / "run"),
-            learner="any",
-            num_learners=8,
             num_outer_steps=1,
             compare_with_real=False,
         )
@@ -104,15 +106,20 @@ def test_images_that_changed_are_told_of(run, tmp_path, capsys):
     assert record["digest"] == old.digest
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("shape", [(17, 23, 1)])
-def test_cells_of_odd_images(space, shape):
-    config = SearchConfig(space=space)
-    size = Size(num_cells=1, num_filters=4, image_shape=shape, num_classes=3)
-    model = SPACES[space].of_search(config)
-    model = model.build(model.sample(0, 0), size)
-    logits = model(np.zeros((2, *shape), np.float32))
-    assert logits.shape == (2, 3)
+@pytest.mark.parametrize("name", SPACES)
+def test_cells_of_odd_images(name):
+    size = Size(num_cells=1, num_filters=4, image_shape=(17, 23, 1), num_classes=3)
+    space = SPACES[name].of_search(SearchConfig(space=name))
+    assert space.build(space.sample(0, 0), size).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize("shape", [(17, 23, 1), (4, 40, 3), (64, 64, 3)])
+def test_learners_of_odd_images(shape):
+    for name, family in FAMILIES.items():
+        spec = LearnerSpec(name, (4,) * len(family.width_ranges), shape, 3)
+        assert learners.build_model(spec).output_shape == (None, 3), name
+    for name, build in STOCK_MODELS.items():
+        assert build(shape, 3).output_shape == (None, 3), name
 
 
 def color_arrays(seed=0, shape=(20, 18, 3)):
