@@ -19,6 +19,7 @@ from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.runs import run_setup
 from nas.commands import search
 from nas.search.config import SearchConfig
+from nas.search.context import build_context
 from nas.spaces.base import Size
 from nas.spaces.registry import SPACES
 
@@ -41,6 +42,7 @@ def run(tmp_path_factory):
             dataset="folder:pets",
             workdir=str(place / "run"),
             num_outer_steps=1,
+            seed=4,
             compare_with_real=False,
         )
         train.run(config)
@@ -74,7 +76,9 @@ def test_a_search_judges_on_the_teachers_own_validation_images(run, tmp_path, ca
     )
     (entry,) = search.run(config)
     # Ten validation images: 15 % of 20, 22 and 24.
-    assert (10 * entry.score).is_integer()
+    assert 10 * entry.score == pytest.approx(round(10 * entry.score))
+    expected = load(run.dataset, None, seed=4).digest
+    assert build_context(config).dataset.digest == expected
     assert "warning: the teacher" not in capsys.readouterr().err
 
 
@@ -169,6 +173,8 @@ def test_meta_train_by_name_is_bin_trains_run(tmp_path):
     assert teacher.description["flags"]["dataset"] == name
     expected = load(name, None, seed=5, image_size="8x9")
     assert teacher.description["data_digest"] == expected.digest
+    context = build_context(SearchConfig(dataset=name, teacher=workdir))
+    assert context.dataset.digest == expected.digest
 
 
 @pytest.mark.parametrize(
