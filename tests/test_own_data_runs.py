@@ -23,12 +23,6 @@ from nas.search.context import build_context
 from nas.spaces.base import Size
 from nas.spaces.registry import SPACES
 
-TINY = {
-    field.name: getattr(problems.SMALL_RUN, field.name)
-    for field in dataclasses.fields(problems.SMALL_RUN)
-    if getattr(problems.SMALL_RUN, field.name) != field.default
-}
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -136,28 +130,20 @@ def color_arrays(seed=0, shape=(20, 18, 3)):
 
 
 def test_meta_train_returns_a_teacher(tmp_path, monkeypatch):
+    """Of pixels that begin as real images, which teach colors at once."""
     monkeypatch.chdir(tmp_path)
     dataset = Dataset.from_arrays(color_arrays(), class_names=["dim", "red"])
-    flags = TINY | {"num_outer_steps": 15, "outer_learning_rate": 0.01}
+    flags = {"teacher": "distillation", "warm_start_steps": 1, "num_outer_steps": 1}
     teacher = gtn_tf.meta_train(dataset, problems.SMALL_RUN, **flags)
     assert isinstance(teacher, gtn_tf.LoadedTeacher)
     assert teacher.image_shape == (20, 18, 3) and teacher.class_names == ["dim", "red"]
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name.startswith(f"arrays-{dataset.digest[:8]}-gtn-")
-    latents = np.zeros((2, TINY["latent_size"]))
-    assert teacher.images(latents, [0, 1]).shape == (2, 20, 18, 3)
+    (folder,) = (tmp_path / "runs").iterdir()  # other arrays have another
+    assert folder.name.startswith(f"arrays-{dataset.digest[:8]}-distillation-")
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Flatten(), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input((20, 18, 3)), *layers])
     teacher.teach(model)
-    assert teacher.evaluate(model, dataset.test.images, dataset.test.labels) == 1
-    # The same call finds the run; other arrays are another run.
-    again = gtn_tf.meta_train(dataset, problems.SMALL_RUN, **flags)
-    assert again.folder == teacher.folder
-    np.testing.assert_array_equal(again.batch(0)[0], teacher.batch(0)[0])
-    other = Dataset.from_arrays(color_arrays(seed=1))
-    gtn_tf.meta_train(other, problems.SMALL_RUN, num_outer_steps=1)
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert teacher.evaluate(model, dataset.test.images, dataset.test.labels) > 0.9
     with pytest.raises(ValueError, match="made of arrays in a Python program"):
         evaluate.run(evaluate.EvaluationConfig(str(folder)))
 
@@ -169,7 +155,8 @@ def test_meta_train_by_name_is_bin_trains_run(tmp_path):
     teacher = gtn_tf.meta_train(
         name, problems.SMALL_RUN, workdir=workdir, image_size="8x9", seed=5
     )
-    assert teacher.image_shape == (8, 9, 3)
+    latents = np.zeros((2, problems.SMALL_RUN.latent_size))
+    assert teacher.images(latents, [0, 1]).shape == (2, 8, 9, 3)
     assert teacher.description["flags"]["dataset"] == name
     expected = load(name, None, seed=5, image_size="8x9")
     assert teacher.description["data_digest"] == expected.digest
