@@ -1,16 +1,24 @@
 """Generative Teaching Networks on TensorFlow and Keras.
 
-`load_teacher` and `LoadedTeacher` are imported when they are first asked for, so that
-the commands can set TensorFlow's environment before it is loaded.
+Public names are imported when they are first asked for, so that the commands can set
+TensorFlow's environment before it is loaded.
 """
 
-__all__ = ["LoadedTeacher", "load_teacher"]
+import importlib
+
+_MODULES = {
+    "LoadedTeacher": "gtn_tf.teaching.loaded_teacher",
+    "load_teacher": "gtn_tf.teaching.loaded_teacher",
+    "meta_train": "gtn_tf.commands.meta_train",
+}
+
+__all__ = ["LoadedTeacher", "data", "load_teacher", "meta_train"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    if name not in __all__:
+    if name == "data":
+        return importlib.import_module("gtn_tf.data")
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gtn_tf.teaching import loaded_teacher
-
-    return getattr(loaded_teacher, name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

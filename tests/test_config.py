@@ -61,7 +61,7 @@ CHECKED_ELSEWHERE = {
     *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
     "plugins",  # by who imports them
     *("weight_norm", "compare_with_real"),  # by absl: booleans
-    *("generator_widths", "leave_out", "vary"),  # below
+    *("generator_widths", "leave_out", "vary", "image_size"),  # below
 }
 MAY_CHANGE = {
     *("data_dir", "workdir", "num_outer_steps", "time_limit_seconds"),
@@ -74,6 +74,7 @@ MAY_CHANGE = {
 OTHER = {
     "dataset": "kmnist/corrupted",
     "data_dir": "/data sets/a=b",
+    "image_size": "24x32",
     "workdir": "runs/#1 'x'",
     "seed": 2**31 - 1,
     "teacher": "distillation",
@@ -267,6 +268,27 @@ def test_what_cannot_be_varied(vary, unknown):
         f"--vary={vary} names {unknown}: give weight_norm, normalization, activation, "
         "initializer, all or none"
     )
+
+
+@pytest.mark.parametrize("size", ["0", "3", "8x", "x8", "8x3", "8x8x3", "12345", "８"])
+def test_image_sizes_that_are_none(size):
+    assert message(image_size=size) == (
+        f"--image_size={size} is no size: give a side from 4 to 9999 pixels, as in 32, "
+        "or height and width, as in 24x32"
+    )
+
+
+@pytest.mark.parametrize("source", ["folder", "npz"])
+def test_own_data_is_found_from_elsewhere(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    whole = f"{source}:{tmp_path}/my pets.npz"
+    config = TrainingConfig(dataset=f"{source}:my pets.npz")
+    assert config.dataset == whole
+    assert TrainingConfig(dataset=whole).run_folder == config.run_folder
+    name = {"folder": "my_pets.npz", "npz": "my_pets"}[source]
+    assert config.run_folder == f"runs/{name}-gtn-{config.digest}"
+    relative = TrainingConfig(dataset=f"{source}:pets", data_dir="elsewhere")
+    assert relative.dataset == f"{source}:pets"
 
 
 def test_families_that_are_left_out():

@@ -15,7 +15,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.commands import command_line
-from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
@@ -138,11 +137,11 @@ def _setting(config: EvaluationConfig) -> Setting:
     if (folder / "real" / "flags.txt").is_file():
         others.append(folder / "real")
     first = workdirs.read_config(folder, config.data_dir)
-    dataset = loaders.load(first.dataset, first.data_dir, first.seed)
+    dataset = run_setup.load_dataset(first)
     setups = {}
     for path in [folder, *others]:
         own = workdirs.read_config(path, config.data_dir)
-        for name in ("dataset", "seed", "num_inner_steps"):
+        for name in ("dataset", "image_size", "seed", "num_inner_steps"):
             if getattr(own, name) != getattr(first, name):
                 raise UserError(
                     f"{path} has --{name}={getattr(own, name)} and {folder} "

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from gtn_tf.commands import command_line, train
-from gtn_tf.data import loaders
 from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
 from gtn_tf.runs import files, meta_training, run_setup, workdirs
@@ -59,7 +58,7 @@ def run(config: ExportConfig) -> None:
     output = Path(config.output).expanduser() if config.output else folder / "export"
     run_config = workdirs.read_config(folder, data_dir=config.data_dir)
     _check_output(output)
-    dataset = loaders.load(run_config.dataset, run_config.data_dir, run_config.seed)
+    dataset = run_setup.load_dataset(run_config)
     setup = run_setup.build(run_config, dataset)
     trained = meta_training.restore(setup, folder)
     output.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gtn_tf.commands import command_line
+from gtn_tf.data import loaders
 from gtn_tf.runs import run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import field
@@ -69,7 +70,7 @@ class StudyConfig(TrainingConfig):
     @property
     def run_folder(self) -> str:
         """The workdir, or runs/DATASET-STUDY."""
-        return self.workdir or f"runs/{self.dataset.replace('/', '_')}-{self.study}"
+        return self.workdir or f"runs/{loaders.short_name(self.dataset)}-{self.study}"
 
     def base(self) -> TrainingConfig:
         """The run that is varied."""

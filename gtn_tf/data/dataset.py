@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf.data import arrays
+from gtn_tf.data.splits import SPLITS, Split, complete
 from gtn_tf.errors import UserError
 
 _CROP_PADDING = 4  # pixels on each side, usual for CIFAR-10; the paper names no number
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """Images (uint8 [N, H, W, C]) and the class of each (int32 [N])."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    @functools.cached_property
-    def tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images and labels, copied when first asked for, once for all that draw."""
-        with tf.init_scope():  # outside of a function that is being traced
-            return tf.constant(self.images), tf.constant(self.labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +48,68 @@ class Dataset:
         """K."""
         return len(self.class_names)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for all images, labels and class names."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for name in SPLITS:
+            split = getattr(self, name)
+            for array in (split.images, split.labels):
+                digest.update(f"{array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    @staticmethod
+    def from_arrays(
+        train: tuple,
+        validation: tuple | None = None,
+        test: tuple | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        name: str = "arrays",
+        seed: int = 0,
+    ) -> Dataset:
+        """A data set of one's own arrays.
+
+            train, test = keras.datasets.mnist.load_data()
+            mnist = Dataset.from_arrays(train, test=test, name="mnist")
+
+        Where validation or test are not given, 15 % of the training images of each
+        class are held back for each of them, drawn by the seed.
+
+        Args:
+          train, validation, test: (images, labels). Images are uint8 or float,
+            [N, H, W] or [N, H, W, C], of one shape and type in all; labels are
+            integers [N] or [N, 1].
+          class_names: a name for each label id; by default the ids themselves.
+          name: what runs and exported files are called after.
+
+        Raises:
+          UserError: arrays of another type or shape, numbers that are not finite,
+            labels that are no ids from 0 without gaps, fewer than two classes, a class
+            that a split has no image of, or too few images to hold some back.
+        """
+        if seed < 0:
+            raise UserError(f"seed {seed}; allowed: 0 and above; give another seed")
+        pairs = {"train": train, "validation": validation, "test": test}
+        given = {
+            split: arrays.to_split(name, split, *_pair(name, split, pair))
+            for split, pair in pairs.items()
+            if pair is not None
+        }
+        arrays.check_alike(name, given)
+        names = arrays.check_classes(name, given, class_names)
+        return build_dataset(name, complete(name, given, names, seed), names)
+
+
+def _pair(name: str, split: str, pair) -> tuple:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise UserError(
+            f"dataset {name!r}: {split} is a {type(pair).__name__}; needed: a pair of "
+            f"images and labels; give {split}=(x, y)"
+        )
+    return tuple(pair)
+
 
 def build_dataset(
     name: str,
@@ -82,18 +134,24 @@ def build_dataset(
 
 
 def _channel_statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel, float32 [C], of uint8 [N, H, W, C]."""
+    """Mean and standard deviation per channel, float32 [C], of raw [N, H, W, C]."""
     mean = images.mean(axis=(0, 1, 2), dtype=np.float64)
-    # Sums of squared bytes are whole numbers below 2**53: nothing is lost to rounding
-    # before the difference, and no float64 copy of all images is made.
-    squares = np.einsum("nhwc,nhwc->c", images, images, dtype=np.float64)
-    variance = squares / (images.size / images.shape[-1]) - mean**2
-    if np.any(variance <= 0):
+    if images.dtype == np.uint8:
+        # Sums of squared bytes are whole numbers below 2**53: nothing is lost to
+        # rounding before the difference, and no float64 copy of all images is made.
+        squares = np.einsum("nhwc,nhwc->c", images, images, dtype=np.float64)
+        variance = squares / (images.size / images.shape[-1]) - mean**2
+    else:
+        variance = np.mean([np.square(i - mean).mean((0, 1)) for i in images], axis=0)
+    constant = images.min(axis=(0, 1, 2)) == images.max(axis=(0, 1, 2))
+    std = np.sqrt(np.maximum(variance, 0)).astype(np.float32)
+    if np.any(constant | (std <= 0)):
         raise UserError(
             f"dataset {name!r} has standard deviation 0 in channel "
-            f"{int(np.argmin(variance))}; allowed: above 0; check the images"
+            f"{int(np.argmax(constant | (std <= 0)))}; allowed: above 0; check the "
+            "images"
         )
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+    return mean.astype(np.float32), std
 
 
 def normalize(images, mean, std) -> tf.Tensor:

@@ -6,17 +6,22 @@ Training sets are split uniformly into training and validation (Section 3).
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from gtn_tf.data import image_sizes
 from gtn_tf.data.dataset import Dataset, Split, build_dataset
+from gtn_tf.data.folders import read_folder
+from gtn_tf.data.npz_files import read_npz
 from gtn_tf.data.original_files import (
     IDX_FILES,
     read_cifar10_files,
     read_idx_files,
 )
+from gtn_tf.data.splits import SPLITS, complete
 from gtn_tf.data.tfds import read_tfds
 from gtn_tf.errors import UserError
 
@@ -33,21 +38,25 @@ _IDX_HINT = ", ".join(f"{stem}.gz" for pair in IDX_FILES.values() for stem in pa
 _CIFAR10_HINT = "cifar-10-python.tar.gz (or the folder cifar-10-batches-py from it)"
 
 
-def load(name: str, data_dir: str | None, seed: int) -> Dataset:
-    """Loads a data set: one of DATASETS, or any other by its tensorflow_datasets name.
+def load(name: str, data_dir: str | None, seed: int, image_size: str = "") -> Dataset:
+    """Loads a data set: one of DATASETS, one's own, or any of tensorflow_datasets.
 
     Args:
-      name: key of DATASETS, or what tfds.builder takes.
+      name: key of DATASETS; folder:PATH or npz:FILE (see `folders`, `npz_files`), with
+        a path that is relative to data_dir where that is given; or what tfds.builder
+        takes.
       data_dir: folder with original files (see `original_files`) or prepared tfds
-        sets; None or empty: tfds in its own folder.
+        sets, or that one's own is in; None or empty: tfds in its own folder.
       seed: decides which training images are held back for validation (for digits, and
         sets without a test split, for the test too).
+      image_size: "N" or "HxW", which images are resized to; "": they stay as they are.
     Raises:
       UserError: unknown name, no such folder, files missing or damaged, no way to
-        download, negative seed.
+        download, negative seed, images or labels that cannot be used.
     """
     if seed < 0:
         raise UserError(f"seed {seed}; allowed: 0 and above; pass another seed")
+    size = image_sizes.parse(image_size)
     data_dir = data_dir or None
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
@@ -57,8 +66,87 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
                 f"none; create it or correct the path"
             )
         data_dir = str(folder)
-    loader = DATASETS.get(name, functools.partial(_load_tfds, name))
-    return loader(data_dir, seed)
+    source, _, path = name.partition(":")
+    if source in _OWN:
+        return _OWN[source](name, _find(name, path, data_dir), seed, size)
+    if source == IN_PYTHON:
+        raise UserError(
+            f"dataset {name!r} was made of arrays in a Python program; allowed: names "
+            "and files; evaluate its teacher there, or save the arrays by numpy.savez "
+            "and give --dataset=npz:FILE"
+        )
+    dataset = DATASETS.get(name, functools.partial(_load_tfds, name))(data_dir, seed)
+    return _resized(dataset, size)
+
+
+def short_name(name: str) -> str:
+    """What files of runs on a data set are called after: without folders and signs."""
+    source, _, path = name.partition(":")
+    if source in (*_OWN, IN_PYTHON):
+        path = path.removesuffix(".npz") if source == "npz" else path
+        return re.sub(r"[^\w.-]+", "_", Path(path).name) or source
+    return name.replace("/", "_")
+
+
+def with_whole_path(name: str, data_dir: str) -> str:
+    """The name of a data set, found from other working directories too.
+
+    Paths of one's own data become absolute, unless they are relative to data_dir.
+    """
+    source, _, path = name.partition(":")
+    if source not in _OWN or not path or data_dir:
+        return name
+    return f"{source}:{Path(path).expanduser().absolute()}"
+
+
+def is_same(name: str, other: str) -> bool:
+    """Whether two names can stand for one data set, which may have moved."""
+    sources = [text.partition(":")[0] for text in (name, other)]
+    if sources[0] in _OWN:
+        return sources[0] == sources[1] and short_name(name) == short_name(other)
+    return name == other
+
+
+def _find(name: str, path: str, data_dir: str | None) -> Path:
+    if not path:
+        raise UserError(
+            f"--dataset={name} names no path; needed: folder:PATH or npz:FILE; give it"
+        )
+    found = Path(path).expanduser()
+    if data_dir is None:
+        return found
+    places = [Path(data_dir) / found, Path(data_dir) / found.name]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _load_folder(name: str, path: Path, seed: int, size) -> Dataset:
+    short = short_name(name)
+    given, class_names = read_folder(path, size)
+    splits = complete(short, given, class_names, seed)
+    return build_dataset(short, splits, class_names)
+
+
+def _load_npz(name: str, path: Path, seed: int, size) -> Dataset:
+    given, class_names = read_npz(path)
+    short = short_name(name)
+    dataset = Dataset.from_arrays(
+        **given, class_names=class_names, name=short, seed=seed
+    )
+    return _resized(dataset, size)
+
+
+def _resized(dataset: Dataset, size: tuple[int, int] | None) -> Dataset:
+    if size is None or size == dataset.image_shape[:2]:
+        return dataset
+    splits = {
+        split: image_sizes.resize(getattr(dataset, split), size) for split in SPLITS
+    }
+    return build_dataset(dataset.name, splits, dataset.class_names, dataset.augment)
+
+
+# Sources of one's own data -> function (name, path, seed, size) -> Dataset
+_OWN = {"folder": _load_folder, "npz": _load_npz}
+IN_PYTHON = "python"  # the source of what no command can load
 
 
 def _load_digits(data_dir: str | None, seed: int) -> Dataset:

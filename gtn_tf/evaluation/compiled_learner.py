@@ -143,7 +143,7 @@ class CompiledLearner:
 
     @functools.cached_property
     def measure(self) -> Callable:
-        """state, raw images, labels -> number right, sum of losses."""
+        """state, raw images (float32), labels -> number right, sum of losses."""
         problem, learner = self._problem, self.learner
 
         def measure(state, images, labels):
@@ -156,7 +156,7 @@ class CompiledLearner:
             count = tf.cast(tf.shape(labels)[0], loss.dtype)
             return tf.reduce_sum(tf.cast(right, loss.dtype)), loss * count
 
-        images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.uint8)
+        images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.float32)
         labels = tf.TensorSpec([None], tf.int32)
         state = _specs(self.begin.structured_outputs)[0]
         return _trace(measure, state, images, labels)

@@ -129,7 +129,8 @@ def _score(functions: CompiledLearner, state: InnerState, split: Split) -> Score
     for start in range(0, len(split.labels), _CHUNK_SIZE):
         chunk = slice(start, start + _CHUNK_SIZE)
         images, labels = split.images[chunk], split.labels[chunk]
-        measured = functions.measure(state, tf.constant(images), tf.constant(labels))
+        images = tf.cast(images, tf.float32)
+        measured = functions.measure(state, images, tf.constant(labels))
         totals += [float(value) for value in measured]
     return Score(*(float(total) / len(split.labels) for total in totals))
 

@@ -71,6 +71,7 @@ def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict)
     text = json.dumps(
         {
             "dataset": dataset.name,
+            "data_digest": dataset.digest,
             "class_names": list(dataset.class_names),
             "mean": dataset.mean.tolist(),
             "std": dataset.std.tolist(),

@@ -206,7 +206,7 @@ def _transformer_trunk(spec: LearnerSpec, images):
     def dense(units):
         return layers.dense(units, False, blocks.product, spec.initializer)
 
-    patch = 4 if spec.image_shape[0] >= _LARGE_IMAGE else 2
+    patch = 4 if min(spec.image_shape[:2]) >= _LARGE_IMAGE else 2
     tokens = layers.convolution(
         size,
         False,

@@ -7,7 +7,6 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from gtn_tf.errors import UserError
 from gtn_tf.networks import layers, learners, stateless, upsampling
 
 
@@ -18,7 +17,7 @@ class GeneratorSpec:
     Attributes:
       latent_size: numbers in z (Tables 2 and 3: 128).
       num_classes: K; y is a distribution over them.
-      image_shape: (H, W, C), H and W divisible by 4.
+      image_shape: (H, W, C).
       widths: units of the first dense layer, channels after the second, filters of
         the first convolution (A.1: 1024, 128, 64).
       output_scale: the tanh is multiplied by this (the paper's text: 1).
@@ -41,19 +40,12 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
 
     Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbor
     upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm and
-    LeakyReLU in between (A.1). Called with training=True, as in meta-training, batch
-    norm uses the batch's own statistics; otherwise those of its weights.
-
-    Raises:
-      UserError: an image side that is not divisible by 4.
+    LeakyReLU in between (A.1). For sides that are not divisible by 4, larger images are
+    generated and cropped. Called with training=True, as in meta-training, batch norm
+    uses the batch's own statistics; otherwise those of its weights.
     """
     height, width, channels = spec.image_shape
-    if height % 4 or width % 4:
-        raise UserError(
-            f"images of {height}x{width} pixels do not suit the generator: it "
-            "upsamples twice, so both sides must be divisible by 4; use such a data "
-            "set, or --teacher=distillation"
-        )
+    rows, columns = -(-height // 4), -(-width // 4)
     hidden_units, base_channels, filters = spec.widths
     product, dtype = learners.layer_dtypes(spec.precision)
 
@@ -68,16 +60,26 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
     features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
     features = hidden(dense(hidden_units), features)
-    features = hidden(dense(base_channels * height // 4 * (width // 4)), features)
-    features = keras.layers.Reshape(
-        (height // 4, width // 4, base_channels), dtype=dtype
-    )(features)
+    features = hidden(dense(base_channels * rows * columns), features)
+    features = keras.layers.Reshape((rows, columns, base_channels), dtype=dtype)(
+        features
+    )
     convolution = layers.convolution(filters, spec.weight_norm, product, use_bias=False)
     features = keras.layers.UpSampling2D(2, dtype=dtype)(features)
     features = hidden(convolution, features)
     last = upsampling.upsampled_convolution(channels, spec.weight_norm, product)
-    images = keras.layers.Activation("tanh", dtype=dtype)(last(features))
+    images = _cropped(last(features), (height, width), dtype)
+    images = keras.layers.Activation("tanh", dtype=dtype)(images)
     images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
     model = keras.Model([latents, targets], images, name="generator")
     stateless_model = stateless.StatelessModel(model)
     return stateless_model.assign(*stateless_model.init(tf.constant([seed, 0])))
+
+
+def _cropped(images, size: tuple[int, int], dtype):
+    """The middle of images that are as large or larger."""
+    rest = [side - wanted for side, wanted in zip(images.shape[1:3], size, strict=True)]
+    if not any(rest):
+        return images
+    cropping = [(extra // 2, extra - extra // 2) for extra in rest]
+    return keras.layers.Cropping2D(cropping, dtype=dtype)(images)

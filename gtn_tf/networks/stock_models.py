@@ -120,7 +120,7 @@ def _depthwise(shape, num_classes):
 
 def _transformer(shape, num_classes, size=64, depth=2):
     """A small vision transformer (Dosovitskiy et al., 2021)."""
-    patch = 2 if shape[0] < 16 else 4
+    patch = 2 if min(shape[:2]) < 16 else 4
     images = keras.Input(shape)
     tokens = layers.Conv2D(size, patch, patch)(images)
     tokens = PositionEmbedding()(layers.Reshape((-1, size))(tokens))

@@ -11,6 +11,7 @@ import dataclasses
 import re
 from typing import Any, ClassVar
 
+from gtn_tf.data import image_sizes, loaders
 from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_loop, inner_optimizers, objectives
 from gtn_tf.networks import families, learners
@@ -24,20 +25,31 @@ from gtn_tf.teachers.registry import TEACHERS
 class TrainingConfig(fields.Config):
     """All that determines a run. Raises UserError where values contradict."""
 
-    before: ClassVar[dict[str, Any]] = {"objective": "classification", "plugins": ""}
+    before: ClassVar[dict[str, Any]] = {
+        "objective": "classification",
+        "plugins": "",
+        "image_size": "",
+    }
 
     dataset: str = field(
         "digits",
-        "The images to learn: digits, mnist, fashion_mnist, cifar10, or the name of "
-        "any image classification set of tensorflow-datasets.",
+        "The images to learn: digits, mnist, fashion_mnist, cifar10; one's own as "
+        "folder:PATH, with a folder for each class, or npz:FILE, with x_train and "
+        "y_train; or any image classification set of tensorflow-datasets, by its name.",
         group="data",
     )
     data_dir: str = field(
         "",
-        "The folder with the original files. Where it has none, tensorflow-datasets "
-        "is asked for the data set.",
+        "The folder with the original files, or to which PATH and FILE are relative. "
+        "Where it has none, tensorflow-datasets is asked for the data set.",
         group="data",
         may_change=True,
+    )
+    image_size: str = field(
+        "",
+        "The size that images are resized to: N, or HxW for height and width. By "
+        "default they stay as they are.",
+        group="data",
     )
     augment: str = field(
         "auto",
@@ -366,6 +378,9 @@ class TrainingConfig(fields.Config):
         for name in _names(self.plugins):
             plugins.load(name, f"--plugins={self.plugins}")
         fields.check(self)
+        image_sizes.parse(self.image_size)
+        name = loaders.with_whole_path(self.dataset, self.data_dir)
+        object.__setattr__(self, "dataset", name)
         if self.segment_length > self.num_inner_steps:
             raise UserError(
                 f"--segment_length={self.segment_length} is longer than "
@@ -418,7 +433,7 @@ class TrainingConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        return f"runs/{self.dataset.replace('/', '_')}-{self.teacher}-{self.digest}"
+        return f"runs/{loaders.short_name(self.dataset)}-{self.teacher}-{self.digest}"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gtn_tf.meta import outer_loop
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import (
     checkpoints,
+    data_records,
     divergence,
     image_grids,
     interruption,
@@ -46,9 +47,11 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
     Raises:
       Diverged: training diverges more often than is allowed.
       Interrupted: by a signal, after saving.
-      UserError: the machine has no memory for it.
+      UserError: the machine has no memory for it, or the folder's run began with
+        other images.
     """
     config = setup.config
+    data_records.record(folder, setup.dataset)
     run = _Run(setup, folder)
     start = run.restore()
     if not start.outer_step:
@@ -93,6 +96,7 @@ def restore(setup: RunSetup, folder: Path) -> Trained:
             f"bin/train --flagfile={folder}/flags.txt first"
         )
     progress, arrays = found
+    data_records.warn_of_change(folder, setup.dataset)
     _assign(setup.problem.variables, arrays)
     return Trained(setup, few_step.Evaluator(setup.problem, setup.specs), progress)
 

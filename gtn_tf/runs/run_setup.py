@@ -79,17 +79,29 @@ class RunSetup:
         return dataclasses.replace(self, config=config, problem=problem)
 
 
-def prepare(config: TrainingConfig) -> RunSetup:
+def prepare(config: TrainingConfig, dataset: Dataset | None = None) -> RunSetup:
     """The set-up of a run that can be trained; nothing is written.
+
+    Args:
+      dataset: in place of the one that the configuration names.
 
     Raises:
       UserError: data or learners that cannot be used, memory that does not suffice.
     """
-    dataset = loaders.load(config.dataset, config.data_dir, config.seed)
+    dataset = dataset or load_dataset(config)
     _choose_threads(config, dataset)
     setup = build(config, dataset)
     _ = setup.memory_policy  # refused now where there is no memory for it
     return setup
+
+
+def load_dataset(config: TrainingConfig) -> Dataset:
+    """The data set of a configuration, with the splits of its seed.
+
+    Raises:
+      UserError: data that cannot be used.
+    """
+    return loaders.load(config.dataset, config.data_dir, config.seed, config.image_size)
 
 
 def build(config: TrainingConfig, dataset: Dataset) -> RunSetup:

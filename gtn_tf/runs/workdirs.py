@@ -1,6 +1,6 @@
 """A run's folder: its flags, metrics, checkpoints and results.
 
-workdir/  flags.txt  metrics.csv  checkpoints/  results.json  samples/
+workdir/  flags.txt  data.json  metrics.csv  checkpoints/  results.json  samples/
           events.out.tfevents.*  teacher/  learner/  real/ (the comparison's own)
 """
 

@@ -115,7 +115,7 @@ def accuracy_measure(
         return tf.where(is_finite, count, float("nan"))
 
     traced = tf.function(num_right, autograph=False).get_concrete_function(
-        tf.TensorSpec([None, *context.dataset.image_shape], tf.uint8),
+        tf.TensorSpec([None, *context.dataset.image_shape], split.images.dtype),
         tf.TensorSpec([None], tf.int32),
     )
     num_images = len(split.labels)

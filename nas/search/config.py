@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+from gtn_tf.data import image_sizes, loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
@@ -40,6 +41,7 @@ class SearchConfig(fields.Config):
         "space": "nao",
         "hypermodel": "",
         "num_networks": 1,
+        "image_size": "",
     }
 
     space: str = field(
@@ -104,10 +106,16 @@ class SearchConfig(fields.Config):
     )
     data_dir: str = field(
         "",
-        "The folder with the original files. Where it has none, tensorflow-datasets "
-        "is asked for the data set.",
+        "The folder with the original files, or to which PATH and FILE are relative. "
+        "Where it has none, tensorflow-datasets is asked for the data set.",
         group="data",
         may_change=True,
+    )
+    image_size: str = field(
+        "",
+        "The size that images are resized to, N or HxW. By default they are as the "
+        "teacher's, or as they are without one.",
+        group="data",
     )
     num_nodes: int = field(
         5,
@@ -259,6 +267,9 @@ class SearchConfig(fields.Config):
 
     def __post_init__(self):
         fields.check(self)
+        image_sizes.parse(self.image_size)
+        name = loaders.with_whole_path(self.dataset, self.data_dir)
+        object.__setattr__(self, "dataset", name)
         if self.role == "worker" and self.worker in ("", "chief"):
             raise UserError(
                 f"--worker={self.worker} is no name for a worker: give each another "
@@ -300,7 +311,7 @@ class SearchConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        name = f"search-{self.dataset.replace('/', '_')}-{self.evaluation}"
+        name = f"search-{loaders.short_name(self.dataset)}-{self.evaluation}"
         return f"runs/{name}-{self.digest}"
 
     def search_space(self) -> SearchSpace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gtn_tf
@@ -40,8 +41,13 @@ def build_context(config: SearchConfig) -> Context:
     teacher = _load_teacher(config)
     steps = teacher.num_inner_steps if teacher else 128
     # The teacher's own splits: it has seen the images that it was trained on.
-    split_seed = teacher.description["flags"]["seed"] if teacher else 0
-    dataset = loaders.load(config.dataset, config.data_dir, split_seed)
+    flags = teacher.description["flags"] if teacher else {}
+    dataset = loaders.load(
+        config.dataset,
+        config.data_dir,
+        flags.get("seed", 0),
+        config.image_size or flags.get("image_size", ""),
+    )
     if teacher:
         _check_suits(teacher, config, dataset)
     return Context(
@@ -89,9 +95,15 @@ def _check_suits(
     its_dataset = teacher.description["flags"]["dataset"]
     ours = (config.dataset, dataset.image_shape, dataset.num_classes)
     its = (its_dataset, teacher.image_shape, len(teacher.class_names))
-    if ours != its:
+    if not loaders.is_same(its_dataset, config.dataset) or ours[1:] != its[1:]:
         raise UserError(
             f"--teacher={config.teacher} was trained for {its[0]}, images of {its[1]} "
             f"and {its[2]} classes; --dataset={ours[0]} has {ours[1]} and {ours[2]}: "
             "give a teacher for it"
+        )
+    if teacher.description.get("data_digest", dataset.digest) != dataset.digest:
+        print(
+            f"warning: the teacher was trained on other images of {dataset.name!r} "
+            "than those that are there now: it may have seen the validation images",
+            file=sys.stderr,
         )
