@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
 from nas.evaluations.registry import EVALUATIONS
-from nas.search import tuner_oracles
-from nas.search.oracles import ORACLES
-from nas.spaces.base import SearchSpace, Size
+from nas.search.registry import ORACLES, TUNER_ORACLES
 from nas.spaces.registry import SPACES
+from nas.spaces.size import Size
+
+if TYPE_CHECKING:  # --help does without what these import
+    from gtn_tf.data.dataset import Dataset
+    from nas.spaces.base import SearchSpace
 
 # Flags that say nothing where a hypermodel is searched.
 _OF_SPACES = (
@@ -280,10 +282,10 @@ class SearchConfig(fields.Config):
             self._check_are_defaults(_OF_HYPERMODELS, f"--space={self.space}")
 
     def _check_goes_with_hypermodel(self) -> None:
-        if self.oracle not in tuner_oracles.ORACLES:
+        if self.oracle not in TUNER_ORACLES:
             raise UserError(
                 f"--oracle={self.oracle} cannot search a --hypermodel: give one of "
-                f"{', '.join(tuner_oracles.ORACLES)}"
+                f"{', '.join(TUNER_ORACLES)}"
             )
         self._check_are_defaults(_OF_SPACES, f"--hypermodel={self.hypermodel}")
 
