@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras_tuner
+from keras_tuner.errors import FatalError
+from keras_tuner.src import config as tuner_config
 
 from gtn_tf.errors import UserError
 from gtn_tf.runs import files, plugins, workdirs
@@ -96,9 +98,14 @@ class _Tuner(TeacherTuner):
         name = f"trial {trial.trial_id}"
         try:
             found = super().run_trial(trial, x, y)
+        except FatalError:
+            raise  # ends the search, and is told as its error
         except Exception as error:
             told = " ".join(plugins.describe(error).split())
-            print(f"{name} failed ({told})", file=sys.stderr)
+            print(
+                f"{name} failed ({told}); its trial.json has the traceback",
+                file=sys.stderr,
+            )
             raise
         values = trial.hyperparameters.values.items()
         text = ", ".join(f"{key}={value}" for key, value in values)
@@ -110,12 +117,24 @@ class _Tuner(TeacherTuner):
         return found
 
 
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Within, keras-tuner keeps the traceback of a failed trial in its file alone."""
+    before = tuner_config.DEBUG
+    tuner_config.DEBUG = False
+    try:
+        yield
+    finally:
+        tuner_config.DEBUG = before
+
+
 def _search(
     config: SearchConfig, hypermodel, context: Context, folder: Path
 ) -> TeacherTuner:
     oracle = build_oracle(config.oracle, config.max_trials, config.seed)
     split = context.scoring_split
-    with contextlib.redirect_stdout(sys.stderr):  # keras-tuner tells of each trial
+    # keras-tuner prints, and so may the hypermodel.
+    with contextlib.redirect_stdout(sys.stderr), _without_tracebacks():
         with _blaming(config, "does not build a model of its default values"):
             tuner = _Tuner(
                 hypermodel,
