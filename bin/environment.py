@@ -43,7 +43,6 @@ def ensure(*modules: str) -> None:
     complete = all(is_installed(name) for name in REQUIRED + modules)
     inside = os.path.realpath(sys.prefix) == os.path.realpath(str(VENV))
     if complete and (not inside or is_current()):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         return
     if inside and is_current():
         fail(f"packages are missing from {VENV}; delete it and run this again")

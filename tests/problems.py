@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients, objectives
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.networks import generators, layers, learners, stateless
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers.base import Teacher, TeacherSpec
@@ -202,8 +203,8 @@ def build_case(**options) -> Case:
             spec.per_step,
             dtype,
         ),
-        inner_optimizers.INNER_OPTIMIZERS[spec.optimizer],
-        inner_loop.INNER_LOSSES[spec.inner_loss],
+        INNER_OPTIMIZERS[spec.optimizer],
+        INNER_LOSSES[spec.inner_loss],
         objectives.Classification(
             draw=draw,
             batch_size=OUTER_BATCH_SIZE,
@@ -269,7 +270,7 @@ def check_magnitudes(case: Case, gradients) -> None:
     But for the first momentum of SGD and Muon, which multiplies a velocity of zero, and
     factors of what the learner has none of.
     """
-    is_adam = case.problem.optimizer is inner_optimizers.INNER_OPTIMIZERS["adam"]
+    is_adam = case.problem.optimizer is INNER_OPTIMIZERS["adam"]
     for name, gradient in zip(names(case), gradients, strict=True):
         size = np.abs(gradient)
         kind, is_factor, _ = name.partition("_factor")

@@ -57,6 +57,9 @@ def places(tmp_path, monkeypatch):
         (batches / name).write_bytes(pickle.dumps(pathlib.PurePath("x")))
     (batches / "batches.meta").write_bytes(b"\x80")
     (there / "run" / "flags.txt").write_text("--seed=0\n--no_such_flag=1\n")
+    (there / "emptied").mkdir()
+    (there / "emptied" / "flags.txt").touch()
+    (there / "noarchitectures").write_text("\n")
     (there / "run" / "metrics.csv").write_text("a,b\n1,2\n")
     (there / "search" / "flags.txt").write_text(
         SearchConfig(workdir=str(there / "search")).as_flagfile()
@@ -121,7 +124,11 @@ BAD = [
     ("evaluate", "--workdir=empty"),
     ("evaluate", "--workdir=run"),
     ("evaluate", "--workdir=run --split=train"),
-    ("evaluate", "--workdir=run --num_learners=1"),
+    ("evaluate", "--workdir=run --num_test_learners=1"),
+    ("evaluate", "--workdir=run --num_learners=5"),
+    ("evaluate", "--workdir=emptied"),
+    ("export", "--workdir=emptied"),
+    ("train", "--workdir=emptied"),
     ("benchmark", "--num_repeats=0"),
     ("benchmark", "--learner=vgg"),
     ("export", "--output=out"),
@@ -142,6 +149,8 @@ BAD = [
     ("search", "--dataset=mnist --data_dir=empty --evaluation=params"),
     ("search", "--evaluation=params --architectures=architectures --workdir=out"),
     ("search", "--evaluation=params --architectures=missing --workdir=out"),
+    ("search", "--evaluation=params --architectures=noarchitectures --workdir=out"),
+    ("search", "--data_dir=missing --workdir=out"),
     ("search", "--evaluation=params --workdir=search"),
     ("search", "--role=worker --address=nowhere"),
     ("search", "--role=chief --address=127.0.0.1:99999 --workdir=out"),
@@ -177,5 +186,5 @@ def test_one_line_and_nothing_written(places, capsys, program, arguments):
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert code == 2
     assert out == "" and len(lines) == 1 and lines[0] == err.splitlines()[-1]
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "ERROR" not in err
     assert contents(places) == before

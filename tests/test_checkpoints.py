@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.runs import checkpoints
 from gtn_tf.runs.checkpoints import Checkpoints
@@ -63,7 +64,8 @@ def test_every_damage_is_seen_and_the_one_before_used(tmp_path, capsys):
         newest.write_bytes(content)
         progress, arrays = Checkpoints(tmp_path).restore()
         assert progress.outer_step == arrays["count"] == 1
-        assert f"{newest} is damaged" in capsys.readouterr().err
+        told = f"warning: {newest} is damaged: the one before is used\n"
+        assert capsys.readouterr().err == told
 
 
 def test_all_damaged_is_an_error_and_nothing_is_lost(tmp_path):
@@ -73,6 +75,27 @@ def test_all_damaged_is_an_error_and_nothing_is_lost(tmp_path):
     with pytest.raises(ValueError, match="every checkpoint.*remove that folder"):
         Checkpoints(tmp_path).restore()
     assert len(names(tmp_path)) == 2
+
+
+def test_no_one_before_is_promised_where_there_is_none(tmp_path, capsys):
+    save(tmp_path, 1)
+    path = tmp_path / "outer_step_00000001.ckpt"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="every checkpoint"):
+        Checkpoints(tmp_path).restore()
+    assert capsys.readouterr().err == f"warning: {path} is damaged\n"
+
+
+def test_what_cannot_be_read_is_not_called_missing(tmp_path, capsys):
+    """A superuser may read all files, but neither a file as a folder nor this."""
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match="file cannot be read .Not a directory.: a run"):
+        Checkpoints(tmp_path / "file").restore()
+    save(tmp_path, 1)
+    (tmp_path / "outer_step_00000002.ckpt").mkdir()
+    with pytest.raises(UserError, match="02.ckpt cannot be read .Is a directory."):
+        Checkpoints(tmp_path).restore()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from absl.testing import flagsaver
 from gtn_tf.commands import (
     benchmark,
     command_line,
+    configs,
+    console,
     evaluate,
     export,
     study,
@@ -19,6 +21,7 @@ from gtn_tf.commands import (
 )
 from gtn_tf.errors import Diverged, UserError
 from gtn_tf.runs.config import TrainingConfig
+from nas.commands import console as search_console
 from nas.commands import report, search
 from nas.search.config import SearchConfig
 
@@ -109,7 +112,7 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--inner_momentum=half", ["--inner_momentum=half", "--help"]),
         ("--weight_norm=perhaps", ["--weight_norm=perhaps", "--help"]),
         ("--teacher", ["teacher", "--help"]),
-        ("--flagfile=missing.flags", ["missing.flags", "--help"]),
+        ("--flagfile=missing.flags", ["missing.flags", "Unable to open", "--help"]),
         ("--flagfile", ["--flagfile", "--help"]),
         ("flagfile=mnist.flags", ["'flagfile=mnist.flags' is no flag"]),
         ("digits", ["'digits' is no flag", "--name=value", "--help"]),
@@ -125,7 +128,7 @@ def test_a_users_mistake(capsys, argument, words):
     line = error_line(capsys)
     for word in words:
         assert word in line
-    assert not called
+    assert not called and "ERROR" not in line
 
 
 def test_a_mistake_in_a_flagfile(capsys, tmp_path):
@@ -204,6 +207,7 @@ def test_full_help_shows_the_flags_of_libraries_too(capsys):
 
 
 GROUPS = ["Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"]
+BENCHMARK = ["Benchmark", *GROUPS]
 SEARCH = [
     *("Search", "Data", "Networks", "Few steps"),
     *("Finalists of a hypermodel", "Training on real data", "Run"),
@@ -211,22 +215,22 @@ SEARCH = [
 
 
 @pytest.mark.parametrize(
-    "module, config_class, expected",
+    "script, module, config_class, expected",
     [
-        (train, TrainingConfig, GROUPS),
-        (study, study.StudyConfig, ["Study", *GROUPS]),
-        (benchmark, benchmark.BenchmarkConfig, ["Benchmark", *GROUPS]),
-        (evaluate, evaluate.EvaluationConfig, ["Runs", "Measures"]),
-        (export, export.ExportConfig, ["Flags"]),
-        (report, report.ReportConfig, ["Flags"]),
-        (search, SearchConfig, SEARCH),
+        (console.train, train, TrainingConfig, GROUPS),
+        (console.study, study, configs.StudyConfig, ["Study", *GROUPS]),
+        (console.benchmark, benchmark, configs.BenchmarkConfig, BENCHMARK),
+        (console.evaluate, evaluate, configs.EvaluationConfig, ["Runs", "Measures"]),
+        (console.export, export, configs.ExportConfig, ["Flags"]),
+        (search_console.report, report, report.ReportConfig, ["Flags"]),
+        (search_console.search, search, SearchConfig, SEARCH),
     ],
 )
 def test_help_says_what_the_command_does_and_groups_its_flags(
-    monkeypatch, capsys, module, config_class, expected
+    monkeypatch, capsys, script, module, config_class, expected
 ):
     monkeypatch.setattr(sys, "argv", ["program", "--help"])
-    assert module.main() == 0
+    assert script() == 0
     text = capsys.readouterr().out
     assert module.__doc__.strip() in text
     assert re.findall(r"(?<=\n\n)(\w[\w ]*):(?=\n  --)", text) == expected
@@ -235,13 +239,50 @@ def test_help_says_what_the_command_does_and_groups_its_flags(
 
 
 def test_help_whose_reader_has_gone_is_no_error():
-    program = "from gtn_tf.commands import train; exit(train.main())"
+    program = "from gtn_tf.commands import console; exit(console.train())"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     process.stdout.close()
-    errors = process.stderr.read()  # TensorFlow may say something of its own
-    assert b"error: " not in errors and b"BrokenPipeError" not in errors
+    assert process.stderr.read() == b""
     assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "program, evaluate_with", [("bin/train", "bin/"), ("/usr/bin/gtn-train", "gtn-")]
+)
+def test_the_last_line_says_what_to_do_next(
+    monkeypatch, capsys, program, evaluate_with
+):
+    monkeypatch.setattr(sys, "argv", [program, "--workdir=a run"])
+    monkeypatch.setattr(train, "run", lambda config: None)
+    assert console.train() == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"next: {evaluate_with}evaluate --workdir='a run', or {evaluate_with}export "
+        "--workdir='a run', or tensorboard --logdir='a run'\n"
+    )
+
+
+def test_every_command_has_next_steps_that_its_flags_allow():
+    """Commands that are named exist, with the flags that they are given."""
+    given = {
+        train: TrainingConfig(workdir="w"),
+        evaluate: configs.EvaluationConfig("w"),
+        export: configs.ExportConfig("w"),
+        study: configs.StudyConfig(),
+        benchmark: configs.BenchmarkConfig(),
+        report: report.ReportConfig("w", "out"),
+        search: SearchConfig(workdir="w"),
+    }
+    flags_of = {module.__name__.rpartition(".")[2]: c for module, c in given.items()}
+    for module, config in given.items():
+        steps = module.next_steps(config)
+        assert steps
+        for step in steps:
+            if found := re.match(r"bin/(\w+)", step):
+                for flag in re.findall(r"--(\w+)=", step):
+                    assert hasattr(flags_of[found[1]], flag)

@@ -13,7 +13,7 @@ from gtn_tf.evaluation import few_step, measures
 from gtn_tf.runs import meta_training
 from gtn_tf.runs.locks import locked
 from gtn_tf.studies import comparisons
-from gtn_tf.studies.comparisons import Comparison
+from gtn_tf.studies.catalog import Comparison
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, validate_every=1)
 COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})

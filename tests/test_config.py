@@ -10,7 +10,7 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from gtn_tf.commands import command_line
-from gtn_tf.meta.objectives import OBJECTIVES
+from gtn_tf.meta.registry import OBJECTIVES
 from gtn_tf.networks import learners
 from gtn_tf.runs.config import TrainingConfig
 

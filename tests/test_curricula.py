@@ -3,27 +3,28 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.teachers import curricula
+from gtn_tf.teachers.registry import CURRICULA
 
 NUM_STEPS, BATCH_SIZE = 7, 6
 NUM_ITEMS = NUM_STEPS * BATCH_SIZE
 ITEMS = np.arange(NUM_ITEMS).reshape(NUM_STEPS, BATCH_SIZE)
-ORDERED = [name for name in curricula.CURRICULA if name != "none"]
+ORDERED = [name for name in CURRICULA if name != "none"]
 
 
 def order(name, seed):
-    function = curricula.CURRICULA[name].order
+    function = CURRICULA[name].order
     return function(NUM_STEPS, BATCH_SIZE, tf.constant([seed, 0])).numpy()
 
 
 def test_names_and_what_shuffles():
-    shuffled = {name: c.shuffled for name, c in curricula.CURRICULA.items()}
+    shuffled = {name: c.shuffled for name, c in CURRICULA.items()}
     assert shuffled == {
         "none": False,
         "all_shuffled": True,
         "shuffled_batch": True,
         "full": False,
     }
-    assert curricula.CURRICULA["none"].order is None
+    assert CURRICULA["none"].order is None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -38,7 +39,7 @@ def test_every_item_is_shown_once(name, seed):
 def test_order_depends_on_the_seed_only_where_it_shuffles(name):
     np.testing.assert_array_equal(order(name, 1), order(name, 1))
     changes = not np.array_equal(order(name, 1), order(name, 2))
-    assert changes == curricula.CURRICULA[name].shuffled
+    assert changes == CURRICULA[name].shuffled
 
 
 def test_full_keeps_the_learned_order():

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import pathlib
+import shutil
 
 import problems
 import pytest
@@ -43,7 +44,7 @@ def test_everything_is_written(runs, capsys, monkeypatch):
     monkeypatch.setattr(measures, "STOCK_MODELS", {"plain perceptron": plain})
     evaluate.run(
         EvaluationConfig(
-            gtn, pixels, num_learners=2, num_ensemble=2, split="validation"
+            gtn, pixels, num_test_learners=2, num_ensemble=2, split="validation"
         )
     )
     folder = pathlib.Path(gtn) / "evaluation"
@@ -77,7 +78,7 @@ def test_only_what_is_asked_for_is_measured(runs, capsys, monkeypatch):
     model = next(iter(measures.STOCK_MODELS))
     monkeypatch.setattr(measures, "STOCK_MODELS", {model: measures.STOCK_MODELS[model]})
     config = EvaluationConfig(
-        pixels, measures="stock_models", num_learners=2, split="validation"
+        pixels, measures="stock_models", num_test_learners=2, split="validation"
     )
     evaluate.run(config)
     assert f"| {model} |" in capsys.readouterr().out
@@ -92,6 +93,33 @@ def test_an_unknown_measure_is_refused():
         EvaluationConfig("run", measures="a,ensembles")
 
 
+def contents(folder):
+    paths = pathlib.Path(folder).rglob("*")
+    return {p: p.read_bytes() if p.is_file() else None for p in paths}
+
+
+def test_a_run_that_nothing_may_be_written_to(runs, tmp_path, capsys):
+    _, pixels = runs
+    other = tmp_path / "a, b"  # a comma is no end of a path in quotes
+    shutil.copytree(pixels, other)
+    before = contents(pixels), contents(other)
+    options = {"measures": "inner_steps", "num_test_learners": 2}
+    output = tmp_path / "deep" / "out"
+    config = EvaluationConfig(
+        pixels, f'"{other}"', output=str(output), split="validation", **options
+    )
+    evaluate.run(config)
+    assert (contents(pixels), contents(other)) == before
+    written = {path.name for path in output.iterdir()}
+    assert {"evaluation.csv", "table.md", "figure_2b.png"} <= written
+    assert "| distillation, full |" in capsys.readouterr().out
+    assert str(output) in evaluate.next_steps(config)[0]
+    (tmp_path / "file").touch()
+    config = dataclasses.replace(config, output=str(tmp_path / "file" / "out"))
+    with pytest.raises(ValueError, match="cannot be written.*give --output=FOLDER"):
+        evaluate.run(config)
+
+
 def other_steps(folder, gtn):
     return {"workdir": gtn, "compare": train(folder / "other", num_inner_steps=3)}
 
@@ -103,7 +131,7 @@ def other_steps(folder, gtn):
         (lambda folder, _: {"workdir": str(folder)}, "holds no run of this program"),
         (lambda _, gtn: {"workdir": gtn, "compare": "/nowhere"}, "/nowhere holds no"),
         (other_steps, "has --num_inner_steps=3 and .*--num_inner_steps=2"),
-        (lambda _, gtn: {"workdir": gtn, "num_learners": 1}, "--num_learners=1 is out"),
+        (lambda _, gtn: {"workdir": gtn, "num_test_learners": 1}, "rs=1 is out"),
         (lambda _, gtn: {"workdir": gtn, "split": "train"}, "validation, test"),
     ],
 )

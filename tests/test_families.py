@@ -8,7 +8,8 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.meta import inner_loop
+from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
@@ -183,7 +184,7 @@ def test_an_outer_gradient_reaches_teacher_and_rates(family):
 def test_training_on_one_batch_lowers_the_inner_loss(family):
     """Thirty steps of Adam."""
     learner = learner_of(family)
-    optimizer = inner_optimizers.INNER_OPTIMIZERS["adam"]
+    optimizer = INNER_OPTIMIZERS["adam"]
     batch = images(), tf.one_hot(tf.range(7) % NUM_CLASSES, NUM_CLASSES)
     rates = tuple(map(tf.constant, (0.03, 0.9, 0.99)))
 

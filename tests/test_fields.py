@@ -73,3 +73,15 @@ def test_groups_in_order_those_that_a_class_adds_first():
 def test_metadata_says_what_may_change():
     changing = [f.name for f in dataclasses.fields(Config) if f.metadata["may_change"]]
     assert changing == ["kind"]
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["a"], ["a", "b"], ["a,b", "c"], ['say "x"', "b, c"]]
+)
+def test_names_that_have_commas_come_back(names):
+    assert fields.split_names(fields.join_names(names)) == names
+
+
+def test_plain_lists_are_read_as_ever():
+    assert fields.split_names("runs/a,,b c") == ["runs/a", "b c"]
+    assert fields.split_names('"a,b",c') == ["a,b", "c"]

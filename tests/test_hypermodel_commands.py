@@ -9,13 +9,17 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import pytest
+from keras_tuner.src import config as tuner_config
 
 from gtn_tf.errors import UserError
-from nas.commands import report, search
+from nas.commands import report, search, teacher_search
 from nas.commands.report import ReportConfig
+from nas.search import distribution
 from nas.search.config import SearchConfig
+from nas.search.tuner import TeacherTuner
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -196,3 +200,34 @@ def test_hypermodels_that_cannot_train(space, changes, words):
 def test_flags_that_do_not_go_together(changes, words):
     with pytest.raises(UserError, match=words):
         SearchConfig(**changes)
+
+
+def test_each_trial_is_told_in_one_line(monkeypatch, capsys):
+    tuner = object.__new__(teacher_search._Tuner)
+    values = types.SimpleNamespace(values={"units": 7, "activation": "relu"})
+    trial = types.SimpleNamespace(trial_id="3", hyperparameters=values)
+    found = {"val_accuracy": 0.5, "seconds": 1.25}
+    monkeypatch.setattr(TeacherTuner, "run_trial", lambda *_: found)
+    assert tuner.run_trial(trial, None, None) == found
+    told = "trial 3: val_accuracy 0.5000 in 1.2 s (units=7, activation=relu)\n"
+    assert capsys.readouterr() == ("", told)
+
+    def fail(*_):
+        raise ValueError("too\nwide")
+
+    monkeypatch.setattr(TeacherTuner, "run_trial", fail)
+    with pytest.raises(ValueError), teacher_search._without_tracebacks():
+        assert not tuner_config.DEBUG  # or keras-tuner would print a traceback
+        tuner.run_trial(trial, None, None)
+    assert tuner_config.DEBUG
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("trial 3 failed (ValueError: too wide; ")
+
+
+@pytest.mark.parametrize("role", ["local", "chief", "worker"])
+def test_workers_alone_tell_what_they_do(capsys, role):
+    config = SearchConfig(role=role, worker="w7")
+    distribution.tell(config, "judges")
+    told = "w7: judges\n" if role == "worker" else ""
+    assert capsys.readouterr() == ("", told)

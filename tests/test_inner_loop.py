@@ -4,7 +4,8 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.meta import inner_loop
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 
 SEED = tf.constant(problems.SEED)
 
@@ -25,7 +26,7 @@ def test_mean_squared_error():
     assert {
         "cross_entropy": inner_loop.cross_entropy,
         "mean_squared_error": inner_loop.mean_squared_error,
-    } == inner_loop.INNER_LOSSES
+    } == INNER_LOSSES
 
 
 def train(case, num_steps=problems.NUM_STEPS):
@@ -57,7 +58,7 @@ def test_initial_state_remembers_nothing():
     np.testing.assert_array_equal(velocity, np.zeros(params.shape))
 
 
-@pytest.mark.parametrize("inner_loss", inner_loop.INNER_LOSSES)
+@pytest.mark.parametrize("inner_loss", INNER_LOSSES)
 def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
     case = problems.build_case(learner="dense", inner_loss=inner_loss)
     before, after = train(case, num_steps=1)
@@ -80,8 +81,8 @@ def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
     )
 
 
-@pytest.mark.parametrize("inner_loss", inner_loop.INNER_LOSSES)
-@pytest.mark.parametrize("optimizer", inner_optimizers.INNER_OPTIMIZERS)
+@pytest.mark.parametrize("inner_loss", INNER_LOSSES)
+@pytest.mark.parametrize("optimizer", INNER_OPTIMIZERS)
 def test_training_lowers_the_inner_loss(inner_loss, optimizer):
     """Fifteen steps on one batch."""
     case = problems.build_case(

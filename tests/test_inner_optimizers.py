@@ -3,11 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta.inner_optimizers import (
-    CONSTRAINTS,
-    INNER_OPTIMIZERS,
-    InnerHyperparameters,
-)
+from gtn_tf.meta.inner_optimizers import CONSTRAINTS, InnerHyperparameters
+from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.networks.stateless import Layout
 
 NUM_STEPS = 6

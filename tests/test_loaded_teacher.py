@@ -13,7 +13,8 @@ import tensorflow as tf
 import gtn_tf
 from gtn_tf.data.dataset import Dataset, Split
 from gtn_tf.export import saved_models
-from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.meta import inner_loop
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.teaching import (
     batch_statistics,
     classifiers,
@@ -433,7 +434,7 @@ def test_one_step_of_all_weights_is_one_of_each(tmp_path, optimizer):
     start = model.get_weights()
     taught = teacher.teach(model, rate_scale=1.0).get_weights()
     model.set_weights(start)
-    rule = inner_optimizers.INNER_OPTIMIZERS[optimizer]
+    rule = INNER_OPTIMIZERS[optimizer]
     slots = [learned_schedule.slots(rule, [variable]) for variable in variables]
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     for step, (x, targets) in enumerate(teacher.batches()):
@@ -1038,7 +1039,7 @@ def test_rates_that_are_too_large_are_scaled_down(teacher, monkeypatch):
 
     def loss(model):
         logits = model(x)
-        return float(inner_loop.INNER_LOSSES["cross_entropy"](targets, logits))
+        return float(INNER_LOSSES["cross_entropy"](targets, logits))
 
     scale = teacher.choose_rate_scale(chosen)
     assert scale <= 1 / 4

@@ -7,6 +7,7 @@ import pytest
 from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import measures, unseen_architectures
 from gtn_tf.evaluation.few_step import Evaluator
+from gtn_tf.evaluation.registry import MEASURES
 from gtn_tf.networks import learners, stock_models
 
 SPEC = learners.LearnerSpec(
@@ -41,7 +42,7 @@ def setting():
 
 
 def rows(setting, measure):
-    return [row for part in measures.MEASURES[measure](setting) for row in part]
+    return [row for part in MEASURES[measure](setting) for row in part]
 
 
 def values(found, source, condition):

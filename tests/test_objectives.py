@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.meta.objectives import OBJECTIVES
+from gtn_tf.meta.registry import OBJECTIVES
 from gtn_tf.runs.config import TrainingConfig
 
 

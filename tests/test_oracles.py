@@ -7,7 +7,7 @@ import pytest
 from nas.evaluations.base import Result
 from nas.search import oracles
 from nas.search.journal import Entry, Journal
-from nas.search.oracles import ORACLES
+from nas.search.registry import ORACLES
 from nas.spaces import nao
 from nas.spaces.nao_space import NaoSpace
 

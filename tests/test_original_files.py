@@ -3,6 +3,7 @@
 import functools
 import gzip
 import os
+import pathlib
 import tarfile
 
 import numpy as np
@@ -298,3 +299,17 @@ def test_class_names_do_not_run_code(tmp_path):
     files.write_folder(tmp_path, files.cifar10_members() | {"batches.meta": attack})
     assert original_files.read_cifar10_files(str(tmp_path))[1] is None
     assert not victim.exists()
+
+
+def test_a_file_that_may_not_be_read_is_not_fetched_again(tmp_path, monkeypatch):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"")
+    path = tmp_path / "train-images-idx3-ubyte"
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
+    with pytest.raises(ValueError) as caught:
+        original_files._read_bytes(path)
+    assert f"{path} cannot be read (Permission denied)" in str(caught.value)
+    assert "again" not in str(caught.value)

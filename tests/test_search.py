@@ -255,21 +255,69 @@ def test_a_missing_file_of_architectures(tmp_path, judged):
         run(tmp_path / "a", architectures=str(tmp_path / "none"))
 
 
-def test_a_search_on_digits_trains_its_teacher_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def trained(monkeypatch):
+    """The teachers that would be trained."""
     trained = []
 
     def fake(config):
         trained.append(config)
-        folder = tmp_path / config.run_folder
+        folder = pathlib.Path(config.run_folder)
         folder.mkdir(parents=True)
         (folder / "results.json").write_text("{}")
 
     monkeypatch.setattr(train, "run", fake)
+    return trained
+
+
+@pytest.mark.parametrize("role", ["local", "chief"])
+def test_a_search_on_digits_trains_its_teacher_once_in_its_workdir(
+    tmp_path, monkeypatch, trained, role
+):
+    folder = tmp_path / "search"
+    own = str(folder / "teacher_run")
+    monkeypatch.setattr("gtn_tf.load_teacher", lambda asked: found.append(asked))
+    monkeypatch.setattr(search, "_search", lambda *_: None)
+    found = []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
     for _ in range(2):
-        with pytest.raises(ValueError, match="runs/digits-gtn-"):
-            context.build_context(SearchConfig())
-    assert trained == [context.DIGITS_TEACHER]
+        search.run(SearchConfig(workdir=str(folder), role=role, address=address))
+    expected = dataclasses.replace(context.DIGITS_TEACHER, workdir=own)
+    assert trained == [expected]
+    assert [str(asked) for asked in found] == ([own] * 2 if role == "local" else [])
+    context.build_context(SearchConfig(workdir=str(folder), role="worker"))
+    assert str(found[-1]) == own
+
+
+def test_a_worker_without_the_teacher_of_its_chief(tmp_path, trained):
+    with pytest.raises(ValueError, match="teacher_run: give a worker the --workdir"):
+        context.build_context(SearchConfig(workdir=str(tmp_path), role="worker"))
+    assert not trained
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"data_dir": "missing"}, "'missing' is no folder"),
+        ({"dataset": "nothing_like_it"}, "nothing_like_it needs --teacher=FOLDER"),
+        ({"architectures": "missing"}, "--architectures=missing cannot be read"),
+        ({"architectures": "empty"}, "--architectures=empty has no architecture"),
+        ({"workdir": "full"}, "is not empty and holds no run"),
+    ],
+)
+def test_refused_before_a_teacher_is_trained(
+    tmp_path, monkeypatch, trained, changes, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").write_text(" \n\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("years of work")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=words):
+        search.run(SearchConfig(**{"workdir": "new"} | changes))
+    assert not trained and sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10"])

@@ -9,7 +9,7 @@ from gtn_tf.commands.study import StudyConfig
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.studies import comparisons, tuning
+from gtn_tf.studies import catalog, comparisons, tuning
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def calls(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("name", study.STUDIES)
+@pytest.mark.parametrize("name", catalog.STUDIES)
 def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     config = StudyConfig(
         study=name, num_seeds=2, num_trials=3, workdir=str(tmp_path), latent_size=7
@@ -52,7 +52,7 @@ def test_a_folder_is_not_continued_with_other_flags(calls, tmp_path):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", [n for n in study.STUDIES if n != "weight_norm"])
+@pytest.mark.parametrize("name", [n for n in catalog.STUDIES if n != "weight_norm"])
 def test_every_variant_is_a_valid_run_of_its_own(name, calls, tmp_path):
     study.run(StudyConfig(study=name, workdir=str(tmp_path)))
     comparison, base, *_ = calls[0]

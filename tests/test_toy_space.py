@@ -13,7 +13,7 @@ from nas.commands import report, search
 from nas.commands.report import ReportConfig
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal
-from nas.search.oracles import ORACLES
+from nas.search.registry import ORACLES
 from nas.spaces.base import SearchSpace
 from nas.spaces.registry import SPACES
 

@@ -208,7 +208,9 @@ def test_training_never_reads_the_test_split(digits, tmp_path, teacher):
 
 
 def test_two_processes_compute_the_same_bits(tmp_path):
-    program = "import sys; from gtn_tf.commands import train; sys.exit(train.main())"
+    program = (
+        "import sys; from gtn_tf.commands import console; sys.exit(console.train())"
+    )
     flags = [flag for flag in SMALL_FLAGS if not flag.startswith("--workdir")]
     folders = [tmp_path / "one", tmp_path / "other"]
     processes = [

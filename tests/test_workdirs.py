@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from gtn_tf.errors import UserError
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
@@ -74,7 +75,26 @@ def twice_another_run(folder):
 def an_older_run(folder):
     text = CONFIG.as_flagfile().replace("--latent_size=64\n", "")
     (folder / "flags.txt").write_text(text)
-    return folder, ["--latent_size=None there, 64 now"]
+    return folder, [
+        f"{folder}/flags.txt lacks --latent_size: ",
+        "add what is missing, or give another --workdir",
+    ]
+
+
+def emptied(folder):
+    (folder / "flags.txt").write_text("")
+    return folder, ["flags.txt lacks --dataset, --augment, --teacher and ", "emptied"]
+
+
+def blank(folder):
+    (folder / "flags.txt").write_text("  \n")
+    return folder, [f"--workdir={folder} holds no run of this program"]
+
+
+def cut_short(folder):
+    text = CONFIG.as_flagfile()
+    (folder / "flags.txt").write_text(text[: text.index("--outer_decay")])
+    return folder, ["flags.txt lacks --outer_decay, --outer_beta_1, ", "cut short"]
 
 
 def an_unknown_flag(folder):
@@ -123,6 +143,9 @@ def below_a_file(folder):
         another_run,
         twice_another_run,
         an_older_run,
+        emptied,
+        blank,
+        cut_short,
         an_unknown_flag,
         no_text,
         other_files,
@@ -194,6 +217,32 @@ def test_continued_metrics_have_no_gap_and_no_repeat(tmp_path, num_done):
     seconds = [float(row[1]) for row in after]
     assert seconds == [n if n <= num_done else 10 * n for n in range(1, 8)]
     assert after[:num_done] == before[:num_done]
+
+
+@pytest.mark.parametrize("prepare", [an_older_run, emptied, blank, cut_short, no_text])
+def test_flags_that_are_not_whole_are_not_filled_up_with_defaults(tmp_path, prepare):
+    _, words = prepare(tmp_path)
+    with pytest.raises(UserError) as caught:
+        workdirs.read_config(tmp_path)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("at", range(0, len(CONFIG.as_flagfile()) - 12, 9))
+def test_flags_cut_anywhere_are_no_other_run(tmp_path, at):
+    (tmp_path / "flags.txt").write_text(CONFIG.as_flagfile()[:at])
+    with pytest.raises(UserError):
+        workdirs.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x80", b"a,b\n\0\n\x81"])
+def test_metrics_that_are_no_text_are_named(tmp_path, content):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    for read in (workdirs.validations, lambda folder: workdirs.Metrics(folder, 3)):
+        with pytest.raises(UserError, match=f"^{path} is no metrics file of bin/train"):
+            read(tmp_path)
+    assert path.read_bytes() == content
 
 
 @dataclasses.dataclass(frozen=True)

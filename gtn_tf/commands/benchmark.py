@@ -11,30 +11,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.commands import command_line
+from gtn_tf.commands.configs import BenchmarkConfig
 from gtn_tf.evaluation import few_step, tables
 from gtn_tf.meta import costs
 from gtn_tf.networks import learners
 from gtn_tf.runs import run_setup
-from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.runs.fields import field
 from gtn_tf.runs.run_setup import RunSetup
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchmarkConfig(TrainingConfig):
-    """The run whose outer step is timed, and how."""
-
-    num_repeats: int = field(
-        5, "Times that each is timed.", group="benchmark", low=1, high=1000
-    )
-    product_size: int = field(
-        2048,
-        "Rows of the square matrices whose product is the limit.",
-        group="benchmark",
-        low=1,
-        high=2**15,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +125,7 @@ def format_table(parts: list[Part], seconds: np.ndarray) -> str:
     )
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(BenchmarkConfig, run, sys.argv)
+def next_steps(config: BenchmarkConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    del config
+    return ["bin/train with the same flags"]

@@ -5,8 +5,10 @@ The one place that reads absl flags. A user's mistake is one line and exit code 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.resources
+import importlib.util
 import os
 import sys
 import traceback
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from gtn_tf.commands import tensorflow_start
 from gtn_tf.commands.help_text import help_text
 from gtn_tf.errors import Diverged, UserError
 from gtn_tf.runs import fields
@@ -47,19 +50,27 @@ class _HelpFlag(flags.BooleanFlag):
             raise SystemExit
 
 
-def _define_help(config_class: type, command: Callable) -> None:
+def _define_help(config_class: type, command: Callable | str) -> None:
     app.define_help_flags()
-    names = filter(None, ("__main__", command.__module__))
-    docs = (sys.modules[name].__doc__ for name in names)
+    module_doc = _docstring(command) if isinstance(command, str) else None
+    docs = (sys.modules["__main__"].__doc__, module_doc)
     description = "\n\n".join(doc.strip() for doc in docs if doc)
     text = help_text(config_class, description)
     flags.DEFINE_flag(_HelpFlag("help", "?", text))
     flags.DEFINE_flag(_HelpFlag("helpshort", None, text))
 
 
+def _docstring(name: str) -> str | None:
+    """A module's docstring, read without the imports that running it would take."""
+    if name in sys.modules:
+        return sys.modules[name].__doc__
+    spec = importlib.util.find_spec(name)
+    return ast.get_docstring(ast.parse(spec.loader.get_source(name)))
+
+
 def run(
     config_class: type,
-    command: Callable,
+    command: Callable | str,
     arguments: list[str],
     positional: str | None = None,
 ) -> int:
@@ -68,6 +79,9 @@ def run(
     Args:
       config_class: a dataclass as `define_flags` takes it; raises UserError where
         values contradict.
+      command: what is called with it; or the name of a module, which is imported, and
+        TensorFlow in silence before it, once the flags are read. Its `run` is called,
+        and its `next_steps` are the last line on stderr.
       arguments: the command line, program name first.
       positional: the field for arguments that are no flags, joined by commas.
 
@@ -88,15 +102,20 @@ def run(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if rest and positional:
-            flags.FLAGS[positional].value = ",".join(rest)
+            flags.FLAGS[positional].value = fields.join_names(rest)
         elif rest:
             raise UserError(
                 f"{rest[0]!r} is no flag: give flags as --name=value; --help lists them"
             )
         names = [field.name for field in dataclasses.fields(config_class)]
-        command(config_class(**{name: flags.FLAGS[name].value for name in names}))
+        values = {name: flags.FLAGS[name].value for name in names}
+        if isinstance(command, str):
+            _run_module(command, config_class, values, arguments[0])
+        else:
+            command(config_class(**values))
     except flags.Error as error:
-        return _fail(f"{error}; --help lists the flags and their values", 2)
+        told = str(error).removeprefix("ERROR:: ")  # of absl, beside our own prefix
+        return _fail(f"{told}; --help lists the flags and their values", 2)
     except UserError as error:
         return _fail(error, 2)
     except Diverged as error:
@@ -114,6 +133,17 @@ def run(
         traceback.print_exc()
         return 70  # EX_SOFTWARE of sysexits.h
     return 0
+
+
+def _run_module(name: str, config_class: type, values: dict, program: str) -> None:
+    tensorflow_start.load()
+    module = importlib.import_module(name)
+    config = config_class(**values)
+    module.run(config)
+    steps = module.next_steps(config)
+    if Path(program).name.startswith("gtn-"):  # as an installation calls bin/...
+        steps = [f"gtn-{s[4:]}" if s.startswith("bin/") else s for s in steps]
+    print(f"next: {', or '.join(steps)}", file=sys.stderr)
 
 
 def _found(arguments: list[str], config_class: type) -> list[str]:

@@ -6,7 +6,7 @@ WORKDIR/evaluation/  evaluation.csv  table.md  figure_2b.png  figure_5a.png  ...
 from __future__ import annotations
 
 import csv
-import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gtn_tf.commands import command_line
+from gtn_tf.commands.configs import EvaluationConfig
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
-from gtn_tf.runs import files, meta_training, run_setup, workdirs
-from gtn_tf.runs.fields import check, field
+from gtn_tf.evaluation.registry import MEASURES
+from gtn_tf.runs import fields, files, meta_training, run_setup, workdirs
 
 _FIGURES = {
     "inner_steps": ("figure_2b.png", "inner step"),
@@ -29,75 +29,6 @@ _FIGURES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """Which runs are evaluated, and how."""
-
-    workdir: str = field(
-        "", "The folder of the run. Its last checkpoint is evaluated.", group="runs"
-    )
-    compare: str = field(
-        "",
-        "Folders of other runs of the same data set and T, joined by commas, to stand "
-        "beside it. WORKDIR/real always does where it is there.",
-        group="runs",
-    )
-    data_dir: str = field(
-        "",
-        "The folder with the original files. By default it is that of the run.",
-        group="runs",
-    )
-    split: str = field(
-        "test",
-        "The images on which accuracy is measured.",
-        group="measures",
-        choices=("validation", "test"),
-    )
-    measures: str = field(
-        "all",
-        f"What is measured, joined by commas: {', '.join(measures.MEASURES)}; or all.",
-        group="measures",
-    )
-    num_learners: int = field(
-        10, "Fresh learners for each mean.", group="measures", low=2, high=10_000
-    )
-    num_ensemble: int = field(
-        32,
-        "Learners in the largest ensemble. Figure 7 has 32.",
-        group="measures",
-        low=1,
-        high=10_000,
-    )
-    seed: int = field(
-        0,
-        "The seed of the learners' weights and of the data order.",
-        group="measures",
-        low=0,
-        high=2**31 - 1,
-    )
-
-    def __post_init__(self):
-        check(self)
-        if not self.workdir:
-            raise UserError(
-                "--workdir is not given: give the folder of a run of bin/train"
-            )
-        unknown = set(self.measured) - set(measures.MEASURES)
-        if unknown:
-            raise UserError(
-                f"--measures={self.measures} names {', '.join(sorted(unknown))}: give "
-                f"some of {', '.join(measures.MEASURES)}, or all"
-            )
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """Names of what is measured."""
-        names = (
-            measures.MEASURES if self.measures == "all" else self.measures.split(",")
-        )
-        return tuple(names)
-
-
 def run(config: EvaluationConfig) -> None:
     """Measures, writes the folder, and prints the table.
 
@@ -105,10 +36,10 @@ def run(config: EvaluationConfig) -> None:
       UserError: folders that hold no run, or runs that cannot stand side by side.
     """
     setting = _setting(config)
-    folder = Path(config.workdir).expanduser() / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder = _output(config)
+    _make(folder)
     rows: list[Row] = []
-    parts = [part for m in config.measured for part in measures.MEASURES[m](setting)]
+    parts = [part for m in config.measured for part in MEASURES[m](setting)]
 
     def measure_all(path: Path) -> None:
         with path.open("w", newline="", buffering=1) as file:
@@ -130,10 +61,24 @@ def run(config: EvaluationConfig) -> None:
     print(table)
 
 
+def _output(config: EvaluationConfig) -> Path:
+    return Path(config.output or f"{config.workdir}/evaluation").expanduser()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}): give --output=FOLDER, a "
+            "folder that you may write to"
+        ) from None
+
+
 def _setting(config: EvaluationConfig) -> Setting:
     """The runs' teachers, side by side."""
     folder = Path(config.workdir).expanduser()
-    others = [Path(path).expanduser() for path in config.compare.split(",") if path]
+    others = [Path(path).expanduser() for path in fields.split_names(config.compare)]
     if (folder / "real" / "flags.txt").is_file():
         others.append(folder / "real")
     first = workdirs.read_config(folder, config.data_dir)
@@ -155,7 +100,7 @@ def _setting(config: EvaluationConfig) -> Setting:
         {name: setup.problem for name, setup in setups.items()},
         next(iter(setups.values())).specs,
         getattr(dataset, config.split),
-        config.num_learners,
+        config.num_test_learners,
         config.num_ensemble,
         config.seed,
     )
@@ -185,7 +130,7 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
     of the first source against each other one, learner by learner.
     """
     by_measure = []
-    for measure in measures.MEASURES:
+    for measure in MEASURES:
         found = _accuracies(rows, measure)
         conditions = list(dict.fromkeys(condition for _, condition in found))
         if measure == "inner_steps":
@@ -226,6 +171,11 @@ def _summarize(folder: Path, rows: list[Row], table: str) -> None:
         writer.close()
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(EvaluationConfig, run, sys.argv)
+def next_steps(config: EvaluationConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    folder = shlex.quote(config.workdir)
+    return [
+        f"look at the figures in {shlex.quote(str(_output(config)))}",
+        f"bin/export --workdir={folder}",
+        f"bin/report {folder} --output=FOLDER",
+    ]

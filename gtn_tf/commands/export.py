@@ -5,47 +5,15 @@ OUTPUT/  teacher/  learner/  learner.keras  synthetic.npz  tfds/NAME/1.0.0/
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 from pathlib import Path
 
-from gtn_tf.commands import command_line, train
+from gtn_tf.commands import train
+from gtn_tf.commands.configs import ExportConfig
 from gtn_tf.errors import UserError
 from gtn_tf.export import cards, saved_models, synthetic_data
 from gtn_tf.runs import files, meta_training, run_setup, workdirs
-from gtn_tf.runs.fields import check, field
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig:
-    """Which run is exported, and where to."""
-
-    workdir: str = field(
-        "",
-        "The folder of the run, finished or not. Its last checkpoint is exported.",
-    )
-    output: str = field(
-        "",
-        "The folder to write, new or of an earlier export. By default it is "
-        "WORKDIR/export.",
-    )
-    data_dir: str = field(
-        "", "The folder with the original files. By default it is that of the run."
-    )
-    ready: bool = field(
-        False,
-        "Whether to write only what comes with the package in gtn_tf/ready/NAME: the "
-        "teacher, its variables in float16, and card.md, which says what it teaches. "
-        "The card quotes the run's results.json and evaluation/.",
-    )
-
-    def __post_init__(self):
-        check(self)
-        if not self.workdir:
-            raise UserError(
-                "--workdir is not given: give the folder of a run of bin/train"
-            )
 
 
 def run(config: ExportConfig) -> None:
@@ -55,7 +23,7 @@ def run(config: ExportConfig) -> None:
       UserError: no run in workdir, or an output that is something else.
     """
     folder = Path(config.workdir).expanduser()
-    output = Path(config.output).expanduser() if config.output else folder / "export"
+    output = _output(config)
     run_config = workdirs.read_config(folder, data_dir=config.data_dir)
     _check_output(output)
     dataset = run_setup.load_dataset(run_config)
@@ -80,6 +48,10 @@ def run(config: ExportConfig) -> None:
     print(f"exported to {output}", file=sys.stderr)
 
 
+def _output(config: ExportConfig) -> Path:
+    return Path(config.output or f"{config.workdir}/export").expanduser()
+
+
 def _check_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"--output={output} is a file: give a folder")
@@ -91,6 +63,6 @@ def _check_output(output: Path) -> None:
         )
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(ExportConfig, run, sys.argv)
+def next_steps(config: ExportConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    return [f"gtn_tf.load_teacher({str(_output(config))!r}) in Python"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gtn_tf.commands import train
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.data.loaders import IN_PYTHON
+from gtn_tf.data.dataset_flags import IN_PYTHON
 from gtn_tf.errors import UserError
 from gtn_tf.runs import meta_training, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig

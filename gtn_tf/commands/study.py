@@ -8,16 +8,11 @@ started again.
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-from collections.abc import Callable
+import shlex
 from pathlib import Path
 
-from gtn_tf.commands import command_line
-from gtn_tf.data import loaders
+from gtn_tf.commands.configs import StudyConfig
 from gtn_tf.runs import run_setup, workdirs
-from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.runs.fields import field
 from gtn_tf.studies import comparisons, tuning
 from gtn_tf.studies.catalog import COMPARISONS
 
@@ -31,51 +26,7 @@ def _tune(config: StudyConfig, folder: Path) -> str:
     return tuning.run(config.base(), folder, config.num_trials)
 
 
-# (config, folder) -> the table.
-STUDIES: dict[str, Callable] = dict.fromkeys(COMPARISONS, _compare) | {
-    "weight_norm": _tune
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class StudyConfig(TrainingConfig):
-    """A study, and the run whose variants it compares."""
-
-    study: str = field("curricula", "What is compared.", group="study", choices=STUDIES)
-    num_seeds: int = field(
-        5,
-        "Runs of each variant. Their seeds are 0, 1, ...",
-        group="study",
-        low=1,
-        high=1000,
-        may_change=True,
-    )
-    num_trials: int = field(
-        20,
-        "Trials of the weight_norm study: so many with it and so many without.",
-        group="study",
-        low=1,
-        high=10_000,
-        may_change=True,
-    )
-    num_test_learners: int = field(
-        5,
-        "Fresh learners of each run. Comparisons follow each of them step by step.",
-        group="run",
-        low=2,
-        high=10_000,
-        may_change=True,
-    )
-
-    @property
-    def run_folder(self) -> str:
-        """The workdir, or runs/DATASET-STUDY."""
-        return self.workdir or f"runs/{loaders.short_name(self.dataset)}-{self.study}"
-
-    def base(self) -> TrainingConfig:
-        """The run that is varied."""
-        names = [f.name for f in dataclasses.fields(TrainingConfig)]
-        return TrainingConfig(**{name: getattr(self, name) for name in names})
+_STUDIES = {"weight_norm": _tune}  # those that are no comparisons
 
 
 def run(config: StudyConfig) -> None:
@@ -88,9 +39,14 @@ def run(config: StudyConfig) -> None:
     run_setup.prepare(config.base())
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
-    print(STUDIES[config.study](config, folder))
+    print(_STUDIES.get(config.study, _compare)(config, folder))
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(StudyConfig, run, sys.argv)
+def next_steps(config: StudyConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    folder = shlex.quote(config.run_folder)
+    more = "num_trials" if config.study in _STUDIES else "num_seeds"
+    return [
+        f"look at the figures in {folder}",
+        f"the same command with --{more}={2 * getattr(config, more)}, which adds runs",
+    ]

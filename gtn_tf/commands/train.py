@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 import gtn_tf
-from gtn_tf.commands import command_line
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
 from gtn_tf.runs import meta_training, recording, run_setup, workdirs
@@ -128,6 +128,11 @@ def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
     )
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(TrainingConfig, run, sys.argv)
+def next_steps(config: TrainingConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    folder = shlex.quote(config.run_folder)
+    return [
+        f"bin/evaluate --workdir={folder}",
+        f"bin/export --workdir={folder}",
+        f"tensorboard --logdir={folder}",
+    ]

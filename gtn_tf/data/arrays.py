@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gtn_tf.data import dataset_flags
 from gtn_tf.data.splits import Split
 from gtn_tf.errors import UserError
 
-MIN_SIDE = 4  # pixels; networks halve them twice
 MAX_CHANNELS = 4
 _NUM_CHECKED = 1000  # images, in each look for numbers that are not finite
 
@@ -58,10 +58,10 @@ def _images(what: str, images) -> np.ndarray:
         images = images[..., np.newaxis]
     sides, channels = images.shape[1:3], images.shape[3:]
     right = len(channels) == 1 and 1 <= channels[0] <= MAX_CHANNELS
-    if not right or min(sides) < MIN_SIDE or not len(images):
+    if not right or min(sides) < dataset_flags.MIN_SIDE or not len(images):
         raise UserError(
             f"{what} has shape {images.shape}; allowed: [N, H, W] or [N, H, W, C] with "
-            f"one image or more, sides of {MIN_SIDE} pixels or more and 1 to "
+            f"one image or more, sides of {dataset_flags.MIN_SIDE} pixels or more and 1 to "
             f"{MAX_CHANNELS} channels, the channels last; reshape it"
         )
     if images.dtype == np.uint8:

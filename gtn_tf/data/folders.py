@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from gtn_tf.data import arrays
+from gtn_tf.data import dataset_flags
 from gtn_tf.data.splits import Split
 from gtn_tf.errors import UserError
 
@@ -241,9 +241,9 @@ def _common_size(folder: Path, sizes: list[tuple[int, int]]) -> tuple[int, int]:
             "to which all are resized, as in --image_size=32"
         )
     (size,) = counts
-    if min(size) < arrays.MIN_SIDE:
+    if min(size) < dataset_flags.MIN_SIDE:
         raise UserError(
             f"{folder} has images of {size[0]}x{size[1]} pixels; allowed: sides of "
-            f"{arrays.MIN_SIDE} or more; give a larger --image_size"
+            f"{dataset_flags.MIN_SIDE} or more; give a larger --image_size"
         )
     return size

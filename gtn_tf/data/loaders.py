@@ -6,13 +6,12 @@ Training sets are split uniformly into training and validation (Section 3).
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from gtn_tf.data import image_sizes
+from gtn_tf.data import dataset_flags, image_sizes
 from gtn_tf.data.dataset import Dataset, Split, build_dataset
 from gtn_tf.data.folders import read_folder
 from gtn_tf.data.npz_files import read_npz
@@ -56,7 +55,7 @@ def load(name: str, data_dir: str | None, seed: int, image_size: str = "") -> Da
     """
     if seed < 0:
         raise UserError(f"seed {seed}; allowed: 0 and above; pass another seed")
-    size = image_sizes.parse(image_size)
+    size = dataset_flags.parse_image_size(image_size)
     data_dir = data_dir or None
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
@@ -69,7 +68,7 @@ def load(name: str, data_dir: str | None, seed: int, image_size: str = "") -> Da
     source, _, path = name.partition(":")
     if source in _OWN:
         return _OWN[source](name, _find(name, path, data_dir), seed, size)
-    if source == IN_PYTHON:
+    if source == dataset_flags.IN_PYTHON:
         raise UserError(
             f"dataset {name!r} was made of arrays in a Python program; allowed: names "
             "and files; evaluate its teacher there, or save the arrays by numpy.savez "
@@ -77,34 +76,6 @@ def load(name: str, data_dir: str | None, seed: int, image_size: str = "") -> Da
         )
     dataset = DATASETS.get(name, functools.partial(_load_tfds, name))(data_dir, seed)
     return _resized(dataset, size)
-
-
-def short_name(name: str) -> str:
-    """What files of runs on a data set are called after: without folders and signs."""
-    source, _, path = name.partition(":")
-    if source in (*_OWN, IN_PYTHON):
-        path = path.removesuffix(".npz") if source == "npz" else path
-        return re.sub(r"[^\w.-]+", "_", Path(path).name) or source
-    return name.replace("/", "_")
-
-
-def with_whole_path(name: str, data_dir: str) -> str:
-    """The name of a data set, found from other working directories too.
-
-    Paths of one's own data become absolute, unless they are relative to data_dir.
-    """
-    source, _, path = name.partition(":")
-    if source not in _OWN or not path or data_dir:
-        return name
-    return f"{source}:{Path(path).expanduser().absolute()}"
-
-
-def is_same(name: str, other: str) -> bool:
-    """Whether two names can stand for one data set, which may have moved."""
-    sources = [text.partition(":")[0] for text in (name, other)]
-    if sources[0] in _OWN:
-        return sources[0] == sources[1] and short_name(name) == short_name(other)
-    return name == other
 
 
 def _find(name: str, path: str, data_dir: str | None) -> Path:
@@ -120,7 +91,7 @@ def _find(name: str, path: str, data_dir: str | None) -> Path:
 
 
 def _load_folder(name: str, path: Path, seed: int, size) -> Dataset:
-    short = short_name(name)
+    short = dataset_flags.short_name(name)
     given, class_names = read_folder(path, size)
     splits = complete(short, given, class_names, seed)
     return build_dataset(short, splits, class_names)
@@ -128,7 +99,7 @@ def _load_folder(name: str, path: Path, seed: int, size) -> Dataset:
 
 def _load_npz(name: str, path: Path, seed: int, size) -> Dataset:
     given, class_names = read_npz(path)
-    short = short_name(name)
+    short = dataset_flags.short_name(name)
     dataset = Dataset.from_arrays(
         **given, class_names=class_names, name=short, seed=seed
     )
@@ -146,7 +117,6 @@ def _resized(dataset: Dataset, size: tuple[int, int] | None) -> Dataset:
 
 # Sources of one's own data -> function (name, path, seed, size) -> Dataset
 _OWN = {"folder": _load_folder, "npz": _load_npz}
-IN_PYTHON = "python"  # the source of what no command can load
 
 
 def _load_digits(data_dir: str | None, seed: int) -> Dataset:

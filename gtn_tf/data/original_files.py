@@ -134,6 +134,16 @@ def _damaged(path: Path, found: str, allowed: str) -> UserError:
     )
 
 
+def _unreadable(path: Path, error: Exception, allowed: str) -> UserError:
+    """A file that the system does not give, or one whose content is damaged."""
+    if isinstance(error, OSError) and error.errno:
+        return UserError(
+            f"{path} cannot be read ({error.strerror}); allowed: a file that you may "
+            "read; change its permissions, or copy it to where you may"
+        )
+    return _damaged(path, f"unreadable ({error})", allowed)
+
+
 def _read_bytes(path: Path) -> bytes:
     """The file's content, decompressed if it is gzip, whatever its name says."""
     try:
@@ -141,7 +151,7 @@ def _read_bytes(path: Path) -> bytes:
         is_gzip = content[:2] == b"\x1f\x8b"
         return gzip.decompress(content) if is_gzip else content
     except _DECOMPRESSION_ERRORS as error:
-        raise _damaged(path, f"unreadable ({error})", "a whole file") from error
+        raise _unreadable(path, error, "a whole file") from error
 
 
 def _read_idx(path: Path, num_dims: int) -> np.ndarray:
@@ -215,7 +225,7 @@ def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
             while stream.read(1 << 20):
                 pass
     except (*_DECOMPRESSION_ERRORS, tarfile.TarError) as error:
-        raise _damaged(path, f"unreadable ({error})", "a whole archive") from error
+        raise _unreadable(path, error, "a whole archive") from error
 
 
 class _ArrayUnpickler(pickle.Unpickler):

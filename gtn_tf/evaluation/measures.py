@@ -27,7 +27,7 @@ _FACTORS = (1, 2, 4, 8)
 class Row(NamedTuple):
     """One accuracy."""
 
-    measure: str  # a key of MEASURES
+    measure: str  # a key of `registry.MEASURES`
     source: str  # which teacher
     condition: str  # an architecture, or a number of steps, learners or images
     learner: int  # which fresh learner
@@ -153,16 +153,6 @@ def more_steps(setting: Setting) -> Parts:
                 hyperparameters=problem.hyperparameters.resized(num_steps),
             )
             yield _accuracies("more_steps", source, str(num_steps), more, setting)
-
-
-MEASURES = {
-    "inner_steps": inner_steps,
-    "architectures": architectures,
-    "stock_models": stock_models,
-    "ensembles": ensembles,
-    "batch_sizes": batch_sizes,
-    "more_steps": more_steps,
-}
 
 
 def _unlimited(setting: Setting) -> dict[str, MetaProblem]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 
 from gtn_tf.runs import files
 from gtn_tf.teachers.base import Teacher
@@ -76,15 +80,28 @@ def save_tfrecords(
 
     def save(new: Path) -> None:
         tfds.disable_progress_bar()
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name=name,
-            version="1.0.0",
-            features=features,
-            split_datasets={"train": tf.data.Dataset.from_tensor_slices(examples)},
-            data_dir=str(new),
-            description=f"What a teacher shows in {num_steps} steps of {batch_size}.",
-            disable_shuffling=True,
-        )
+        with _silence():
+            tfds.dataset_builders.store_as_tfds_dataset(
+                name=name,
+                version="1.0.0",
+                features=features,
+                split_datasets={"train": tf.data.Dataset.from_tensor_slices(examples)},
+                data_dir=str(new),
+                description=f"A teacher's {num_steps} steps of {batch_size} images.",
+                disable_shuffling=True,
+            )
         shutil.rmtree(new / "downloads", ignore_errors=True)
 
     files.write_atomically(folder, save)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Within, tfds does not tell of a download that there is none of."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(before)

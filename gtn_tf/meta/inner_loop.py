@@ -34,12 +34,6 @@ def mean_squared_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(outputs - targets))
 
 
-INNER_LOSSES: dict[str, Callable] = {
-    "cross_entropy": cross_entropy,
-    "mean_squared_error": mean_squared_error,
-}
-
-
 def initial_state(
     learner: StatelessModel, optimizer: InnerOptimizer, seed: tf.Tensor
 ) -> InnerState:

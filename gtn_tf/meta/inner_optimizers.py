@@ -79,13 +79,9 @@ def _adam_update(gradient, slots, params, hyperparameters, layout: Layout):
     return params - learning_rate * change, (mean, square, count)
 
 
-INNER_OPTIMIZERS: dict[str, InnerOptimizer] = {
-    "sgd": InnerOptimizer(("learning_rate", "momentum"), _sgd_init, _sgd_update),
-    "adam": InnerOptimizer(
-        ("learning_rate", "momentum", "beta_2"), _adam_init, _adam_update
-    ),
-    "muon": InnerOptimizer(muon.NAMES, muon.init, muon.update),
-}
+SGD = InnerOptimizer(("learning_rate", "momentum"), _sgd_init, _sgd_update)
+ADAM = InnerOptimizer(("learning_rate", "momentum", "beta_2"), _adam_init, _adam_update)
+MUON = InnerOptimizer(muon.NAMES, muon.init, muon.update)
 
 # Each name's map from an unconstrained variable to its range, and the inverse.
 CONSTRAINTS: dict[str, tuple[Callable, Callable]] = {

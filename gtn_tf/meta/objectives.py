@@ -87,6 +87,3 @@ def cross_entropy_of_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     )
-
-
-OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification}

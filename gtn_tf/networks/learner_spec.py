@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+# What may be drawn for each learner, and from which values, alike often (section 2,
+# A.1: the first).
+VARIED: dict[str, tuple] = {
+    "weight_norm": (True, False),
+    "normalization": ("batch", "batch", "layer", "none"),
+    "activation": ("leaky_relu", "relu", "gelu"),
+    "initializer": ("kaiming", "keras"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class LearnerSpec:

@@ -14,19 +14,10 @@ import numpy as np
 from gtn_tf.errors import UserError
 from gtn_tf.networks import layers
 from gtn_tf.networks.families import FAMILIES
-from gtn_tf.networks.learner_spec import LearnerSpec, layer_dtypes
+from gtn_tf.networks.learner_spec import VARIED, LearnerSpec, layer_dtypes
 
 ANY = "any"  # stands for every family
 _ANY_WIDTH = 0.5  # of the families' widths: kinds matter more than widths
-
-# What may be drawn for each learner, and from which values, alike often (section 2,
-# A.1: the first).
-VARIED: dict[str, tuple] = {
-    "weight_norm": (True, False),
-    "normalization": ("batch", "batch", "layer", "none"),
-    "activation": ("leaky_relu", "relu", "gelu"),
-    "initializer": ("kaiming", "keras"),
-}
 
 
 def build_model(spec: LearnerSpec) -> keras.Model:

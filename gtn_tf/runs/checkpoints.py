@@ -6,6 +6,7 @@ Nothing in them is unpickled.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import io
 import os
@@ -51,16 +52,22 @@ class Checkpoints:
           None where there is no checkpoint.
 
         Raises:
-          UserError: there are checkpoints, and all are damaged.
+          UserError: there are checkpoints, and all are damaged or one cannot be read.
         """
-        paths = self._paths()
-        for path in reversed(paths):
-            found = _read(path)
-            if found:
-                return found
-            print(
-                f"warning: {path} is damaged: the one before is used", file=sys.stderr
-            )
+        try:
+            paths = self._paths()
+            for index, path in reversed(list(enumerate(paths))):
+                found = _read(path)
+                if found:
+                    return found
+                then = ": the one before is used" if index else ""
+                print(f"warning: {path} is damaged{then}", file=sys.stderr)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror}): a run's "
+                "checkpoints are files in a folder that you may read; change their "
+                "permissions, or give a copy as --workdir"
+            ) from None
         if paths:
             raise UserError(
                 f"every checkpoint in {self._folder} is damaged: remove that folder to "
@@ -69,8 +76,15 @@ class Checkpoints:
         return None
 
     def _paths(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(self._folder.glob("outer_step_*.ckpt"))
+        """Oldest first; a folder that cannot be read is none without checkpoints."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        return [
+            self._folder / name
+            for name in sorted(fnmatch.filter(names, "outer_step_*.ckpt"))
+        ]
 
 
 def _write(path: Path, content: bytes) -> None:

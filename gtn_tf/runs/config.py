@@ -11,14 +11,14 @@ import dataclasses
 import re
 from typing import Any, ClassVar
 
-from gtn_tf.data import image_sizes, loaders
+from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
-from gtn_tf.meta import inner_loop, inner_optimizers, objectives
-from gtn_tf.networks import families, learners
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
+from gtn_tf.networks.families import FAMILIES
+from gtn_tf.networks.learner_spec import VARIED
 from gtn_tf.runs import fields, plugins
 from gtn_tf.runs.fields import field
-from gtn_tf.teachers import curricula
-from gtn_tf.teachers.registry import TEACHERS
+from gtn_tf.teachers.registry import CURRICULA, TEACHERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TrainingConfig(fields.Config):
         "all_shuffled shows learned items in random order, shuffled_batch learned "
         "batches in random order, full a learned sequence of batches.",
         group="teacher",
-        choices=curricula.CURRICULA,
+        choices=CURRICULA,
     )
     latent_size: int = field(
         64,
@@ -105,7 +105,7 @@ class TrainingConfig(fields.Config):
     learner: str = field(
         "any",
         "The learners to meta-train with, joined by commas. FAMILY "
-        f"({', '.join(families.FAMILIES)}) draws from the family's predefined set; "
+        f"({', '.join(FAMILIES)}) draws from the family's predefined set; "
         "FAMILY:WIDTHS, as in mnist:64-128-256, is one architecture; any draws from "
         "all families.",
         group="learners",
@@ -126,7 +126,7 @@ class TrainingConfig(fields.Config):
     vary: str = field(
         "all",
         "What is drawn for each learner beside its widths, joined by commas: "
-        f"{', '.join(learners.VARIED)}; or all, or none. The paper's learners have "
+        f"{', '.join(VARIED)}; or all, or none. The paper's learners have "
         "weight norm, batch norm, LeakyReLU and Kaiming normal.",
         group="learners",
     )
@@ -170,13 +170,13 @@ class TrainingConfig(fields.Config):
         "What trains the learners: sgd with momentum (Equation 1), adam, or muon, "
         "which orthogonalizes the momentum. The rates of muon fit other networks.",
         group="inner loop",
-        choices=inner_optimizers.INNER_OPTIMIZERS,
+        choices=INNER_OPTIMIZERS,
     )
     inner_loss: str = field(
         "cross_entropy",
         "The loss that the learners minimize on the teacher's batches (section 2).",
         group="inner loop",
-        choices=inner_loop.INNER_LOSSES,
+        choices=INNER_LOSSES,
     )
     inner_learning_rate: float = field(
         0.05,
@@ -222,7 +222,7 @@ class TrainingConfig(fields.Config):
         "classification",
         "What a trained learner is asked for; the meta-loss is its value.",
         group="outer loop",
-        choices=objectives.OBJECTIVES,
+        choices=OBJECTIVES,
     )
     outer_batch_size: int = field(
         64,
@@ -378,9 +378,9 @@ class TrainingConfig(fields.Config):
         for name in _names(self.plugins):
             plugins.load(name, f"--plugins={self.plugins}")
         fields.check(self)
-        image_sizes.parse(self.image_size)
-        name = loaders.with_whole_path(self.dataset, self.data_dir)
-        object.__setattr__(self, "dataset", name)
+        dataset_flags.parse_image_size(self.image_size)
+        whole = dataset_flags.with_whole_path(self.dataset, self.data_dir)
+        object.__setattr__(self, "dataset", whole)
         if self.segment_length > self.num_inner_steps:
             raise UserError(
                 f"--segment_length={self.segment_length} is longer than "
@@ -402,24 +402,24 @@ class TrainingConfig(fields.Config):
         self._check_learners()
 
     def _check_learners(self) -> None:
-        unknown = set(self.varied) - set(learners.VARIED)
+        unknown = set(self.varied) - set(VARIED)
         if unknown:
             raise UserError(
                 f"--vary={self.vary} names {', '.join(sorted(unknown))}: give "
-                f"{', '.join(learners.VARIED)}, all or none"
+                f"{', '.join(VARIED)}, all or none"
             )
-        unknown = set(_names(self.leave_out)) - set(families.FAMILIES)
+        unknown = set(_names(self.leave_out)) - set(FAMILIES)
         if unknown:
             raise UserError(
                 f"--leave_out={self.leave_out} names {', '.join(sorted(unknown))}: "
-                f"give some of {', '.join(families.FAMILIES)}"
+                f"give some of {', '.join(FAMILIES)}"
             )
 
     @property
     def varied(self) -> tuple[str, ...]:
         """The properties that are drawn for each learner."""
         if self.vary == "all":
-            return tuple(learners.VARIED)
+            return tuple(VARIED)
         return () if self.vary == "none" else _names(self.vary)
 
     @property
@@ -433,7 +433,8 @@ class TrainingConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        return f"runs/{loaders.short_name(self.dataset)}-{self.teacher}-{self.digest}"
+        name = dataset_flags.short_name(self.dataset)
+        return f"runs/{name}-{self.teacher}-{self.digest}"
 
 
 def _names(text: str) -> tuple[str, ...]:

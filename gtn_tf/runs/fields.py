@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
-from collections.abc import Collection
+import io
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from gtn_tf.errors import UserError
@@ -76,6 +78,22 @@ def allowed(field: dataclasses.Field) -> str:
     )
 
 
+# Of flags that take several paths.
+COMMAS = "A path that has a comma is written in double quotes."
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Names joined by commas; those that have commas or quotes are quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
+
+
+def split_names(text: str) -> list[str]:
+    """The inverse of `join_names`, without names that are empty."""
+    return [name for row in csv.reader([text]) for name in row if name]
+
+
 def grouped(config_class: type) -> dict[str, list[dataclasses.Field]]:
     """A configuration's fields by group, in their order.
 
@@ -104,11 +122,12 @@ class Config:
 
     def fixed(self) -> dict[str, Any]:
         """The fields that must be equal for what is in a folder to be continued."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if not field.metadata["may_change"]
-        }
+        return {name: getattr(self, name) for name in self.fixed_names()}
+
+    @classmethod
+    def fixed_names(cls) -> list[str]:
+        """Names of the fields of `fixed`."""
+        return [f.name for f in dataclasses.fields(cls) if not f.metadata["may_change"]]
 
     @property
     def digest(self) -> str:

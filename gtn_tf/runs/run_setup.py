@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.meta import costs, inner_loop, inner_optimizers, outer_loop
+from gtn_tf.meta import costs, inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
-from gtn_tf.meta.objectives import OBJECTIVES, Objective
+from gtn_tf.meta.objectives import Objective
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs.config import TrainingConfig
@@ -146,7 +147,7 @@ def _build_problem(
         "learning_rate": config.inner_learning_rate,
         "momentum": config.inner_momentum,
     }
-    optimizer = inner_optimizers.INNER_OPTIMIZERS[config.inner_optimizer]
+    optimizer = INNER_OPTIMIZERS[config.inner_optimizer]
     return MetaProblem(
         TEACHERS[config.teacher].of_run(spec, config, dataset),
         InnerHyperparameters(
@@ -156,7 +157,7 @@ def _build_problem(
             decay=config.inner_decay,
         ),
         optimizer,
-        inner_loop.INNER_LOSSES[config.inner_loss],
+        INNER_LOSSES[config.inner_loss],
         objective,
         config.intermediate_loss_every,
     )

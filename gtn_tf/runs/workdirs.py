@@ -83,12 +83,21 @@ def read(config_class: type[Config], folder: Path) -> Config:
 
 def _read_flags(config_class: type[Config], flagfile: Path) -> dict:
     try:
-        return config_class.values_of(flagfile.read_text())
+        values = config_class.values_of(flagfile.read_text())
     except (OSError, ValueError) as error:
         raise UserError(
             f"--workdir={flagfile.parent} holds no run of this program (in flags.txt: "
             f"{error}): give another --workdir"
         ) from None
+    missing = [f"--{n}" for n in config_class.fixed_names() if n not in values]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(
+            f"{flagfile} lacks {', '.join(missing[:3])}{more}: every run writes them, "
+            "so that it was emptied, cut short, or written by another version; add "
+            "what is missing, or give another --workdir"
+        )
+    return values
 
 
 def _check_same(flagfile: Path, config: Config) -> None:
@@ -127,11 +136,23 @@ def validations(folder: Path) -> np.ndarray:
                 for row in csv.DictReader(file)
                 if row["validation_accuracy"]
             ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"{path} is no metrics file of bin/train ({error!r}): run it again"
         ) from None
     return np.array(rows).reshape(-1, 2)
+
+
+def _metrics_rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="") as file:
+            return list(csv.reader(file))[1:]
+    except (ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path} is no metrics file of bin/train ({error}): it has a line of text "
+            "for each outer step; restore it, or rename it, and the run goes on with "
+            "the steps to come"
+        ) from None
 
 
 class Metrics:
@@ -139,14 +160,16 @@ class Metrics:
 
     Args:
       num_steps: rows to keep; those of steps that will be done again are dropped.
+
+    Raises:
+      UserError: what is there is no metrics.csv.
     """
 
     def __init__(self, folder: Path, num_steps: int):
         path = folder / "metrics.csv"
         rows = []
         if path.is_file():
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))[1 : num_steps + 1]
+            rows = _metrics_rows(path)[:num_steps]
         lines = [",".join(row) + "\n" for row in [COLUMNS, *rows]]
         files.write_text_atomically(path, "".join(lines))
         self._file = path.open("a", newline="", buffering=1)

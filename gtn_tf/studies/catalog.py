@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.studies.comparisons import Comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Variants of one run.
+
+    Attributes:
+      split: "test" for a result; "validation" where a variant is to be chosen.
+      variants: name -> fields that differ from the base run.
+      unseen: families that every variant is measured on as well; where there are none,
+        those that it leaves out, or else other widths of its first family.
+      against: name -> the variant that it is compared with on unseen architectures.
+      by_kind: a row of the table for each family that was left out, of the first
+        variant without it, in place of one for each variant.
+    """
+
+    split: str
+    variants: dict[str, dict[str, Any]]
+    unseen: tuple[str, ...] = ()
+    against: dict[str, str] = dataclasses.field(default_factory=dict)
+    by_kind: bool = False
+
 
 REAL = {"teacher": "real", "warm_start_steps": 0}
 _TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
@@ -22,10 +46,11 @@ def _of_kinds(number: int) -> dict:
 
 
 # Name -> what is left out beside what the default run leaves out.
+_BY_DEFAULT = TrainingConfig.leave_out.split(",")
 _LEFT_OUT = {"default": {}} | {
-    f"without {family}": {"leave_out": ",".join([*TrainingConfig().left_out, family])}
+    f"without {family}": {"leave_out": ",".join([*_BY_DEFAULT, family])}
     for family in FAMILIES
-    if family not in TrainingConfig().left_out
+    if family not in _BY_DEFAULT
 }
 _BASELINES = {
     "distillation": {"teacher": "distillation"},
@@ -89,3 +114,6 @@ COMPARISONS = {
         },
     ),
 }
+
+# What bin/study can do, by name; weight_norm is an optimization, see `tuning`.
+STUDIES = (*COMPARISONS, "weight_norm")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -23,27 +22,7 @@ from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
 from gtn_tf.runs.run_setup import RunSetup
 from gtn_tf.studies import kinds, records
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Variants of one run.
-
-    Attributes:
-      split: "test" for a result; "validation" where a variant is to be chosen.
-      variants: name -> fields that differ from the base run.
-      unseen: families that every variant is measured on as well; where there are none,
-        those that it leaves out, or else other widths of its first family.
-      against: name -> the variant that it is compared with on unseen architectures.
-      by_kind: a row of the table for each family that was left out, of the first
-        variant without it, in place of one for each variant.
-    """
-
-    split: str
-    variants: dict[str, dict[str, Any]]
-    unseen: tuple[str, ...] = ()
-    against: dict[str, str] = dataclasses.field(default_factory=dict)
-    by_kind: bool = False
+from gtn_tf.studies.catalog import Comparison
 
 
 def run(

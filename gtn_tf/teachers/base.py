@@ -26,6 +26,7 @@ import tensorflow as tf
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
+from gtn_tf.teachers.registry import CURRICULA
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class TeacherSpec:
       inner_batch_size: B.
       image_shape: (H, W, C).
       num_classes: K.
-      curriculum: a key of `curricula.CURRICULA`.
+      curriculum: a key of `registry.CURRICULA`.
       dtype: of images and targets, "float32" or "float64".
     """
 
@@ -87,10 +88,9 @@ class Teacher(abc.ABC):
         Raises:
           UserError: what is allowed.
         """
-        if name not in curricula.CURRICULA:
+        if name not in CURRICULA:
             raise UserError(
-                f"--curriculum={name} is unknown: give one of "
-                f"{', '.join(curricula.CURRICULA)}"
+                f"--curriculum={name} is unknown: give one of {', '.join(CURRICULA)}"
             )
 
     def begin_as(self, x: tf.Tensor, labels, num_steps: int) -> float:
@@ -168,7 +168,7 @@ class Teacher(abc.ABC):
         """Stored items and their fixed labels in the curriculum's order."""
         spec = self.spec
         shape = (spec.num_inner_steps, spec.inner_batch_size)
-        order = curricula.CURRICULA[spec.curriculum].order(*shape, seed)
+        order = CURRICULA[spec.curriculum].order(*shape, seed)
         labels = curricula.even_labels(*shape, spec.num_classes)
         return (
             curricula.present(stored, order),

@@ -48,12 +48,10 @@ class Curriculum:
     shuffled: bool
 
 
-CURRICULA: dict[str, Curriculum] = {
-    "none": Curriculum(None, shuffled=False),
-    "all_shuffled": Curriculum(_all_shuffled, shuffled=True),
-    "shuffled_batch": Curriculum(_shuffled_batch, shuffled=True),
-    "full": Curriculum(_full, shuffled=False),
-}
+NONE = Curriculum(None, shuffled=False)
+ALL_SHUFFLED = Curriculum(_all_shuffled, shuffled=True)
+SHUFFLED_BATCH = Curriculum(_shuffled_batch, shuffled=True)
+FULL = Curriculum(_full, shuffled=False)
 
 
 def present(stored: tf.Tensor, order: tf.Tensor) -> tf.Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
-from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher, TeacherSpec, normal_variable
+from gtn_tf.teachers.registry import CURRICULA
 
 
 class Distillation(Teacher):
@@ -27,7 +27,7 @@ class Distillation(Teacher):
     @classmethod
     def check_curriculum(cls, name: str) -> None:
         """Raises UserError for a curriculum that draws latents afresh."""
-        if curricula.CURRICULA[name].order is None:
+        if CURRICULA[name].order is None:
             raise UserError(
                 f"--curriculum={name} contradicts --teacher=distillation: pixels are "
                 "stored, not drawn; give all_shuffled, shuffled_batch or full"

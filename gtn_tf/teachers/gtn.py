@@ -10,8 +10,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.networks import generators
-from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher, TeacherSpec, normal_variable
+from gtn_tf.teachers.registry import CURRICULA
 
 _WARM_START_RATE = 0.01  # of Adam, falling to 0 over the steps
 
@@ -24,7 +24,7 @@ class GTN(Teacher):
         self.generator = generator
         self.latent_size = generator.input_shape[0][-1]
         variables = [v.value for v in generator.trainable_variables]
-        if curricula.CURRICULA[spec.curriculum].order is not None:
+        if CURRICULA[spec.curriculum].order is not None:
             shape = (spec.num_inner_steps, spec.inner_batch_size, self.latent_size)
             variables.append(normal_variable(shape, spec.dtype, seed, "latents"))
             self.has_fixed_batches = True

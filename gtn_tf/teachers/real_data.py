@@ -10,8 +10,8 @@ import tensorflow as tf
 from gtn_tf.data import batches
 from gtn_tf.data.dataset import normalize
 from gtn_tf.errors import UserError
-from gtn_tf.teachers import curricula
 from gtn_tf.teachers.base import Teacher, TeacherSpec
+from gtn_tf.teachers.registry import CURRICULA
 
 
 class Real(Teacher):
@@ -43,7 +43,7 @@ class Real(Teacher):
     @classmethod
     def check_curriculum(cls, name: str) -> None:
         """Raises UserError for a curriculum that shuffles stored batches."""
-        if curricula.CURRICULA[name].shuffled:
+        if CURRICULA[name].shuffled:
             raise UserError(
                 f"--curriculum={name} contradicts --teacher=real: real batches are "
                 "always drawn at random; drop --curriculum"

@@ -1,14 +1,24 @@
-"""Teachers by name. A new one is a file and an entry here."""
+"""Teachers and curricula by name."""
 
 from __future__ import annotations
 
-from gtn_tf.teachers.base import Teacher
-from gtn_tf.teachers.distillation import Distillation
-from gtn_tf.teachers.gtn import GTN
-from gtn_tf.teachers.real_data import Real
+from gtn_tf.registry import Registry
 
-TEACHERS: dict[str, type[Teacher]] = {
-    "gtn": GTN,
-    "distillation": Distillation,
-    "real": Real,
-}
+# Name -> subclass of `base.Teacher`.
+TEACHERS = Registry(
+    {
+        "gtn": "gtn_tf.teachers.gtn:GTN",
+        "distillation": "gtn_tf.teachers.distillation:Distillation",
+        "real": "gtn_tf.teachers.real_data:Real",
+    }
+)
+
+# Name -> `curricula.Curriculum`.
+CURRICULA = Registry(
+    {
+        "none": "gtn_tf.teachers.curricula:NONE",
+        "all_shuffled": "gtn_tf.teachers.curricula:ALL_SHUFFLED",
+        "shuffled_batch": "gtn_tf.teachers.curricula:SHUFFLED_BATCH",
+        "full": "gtn_tf.teachers.curricula:FULL",
+    }
+)

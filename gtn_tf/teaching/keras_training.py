@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, inner_optimizers
+from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.teaching import batch_statistics, learned_schedule, rate_scale
 from gtn_tf.teaching.learned_schedule import Plan
 
@@ -39,7 +39,7 @@ class Trainer:
         self._model = model
         self._batches = batches
         self._plan = plan
-        optimizer = inner_optimizers.INNER_OPTIMIZERS[plan.rule]
+        optimizer = INNER_OPTIMIZERS[plan.rule]
         self._new_steps = _compiled_steps(model, optimizer, loss)
 
     def choose_rate_scale(self) -> float:
@@ -107,7 +107,7 @@ def inner_loss(name: str, for_probabilities: bool) -> Callable:
 
     def loss(targets, outputs):
         outputs = _widened(outputs)
-        return inner_loop.INNER_LOSSES[name](tf.cast(targets, outputs.dtype), outputs)
+        return INNER_LOSSES[name](tf.cast(targets, outputs.dtype), outputs)
 
     return loss
 

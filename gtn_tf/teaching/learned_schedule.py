@@ -16,7 +16,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from gtn_tf.meta.inner_optimizers import INNER_OPTIMIZERS, InnerOptimizer
+from gtn_tf.meta.inner_optimizers import InnerOptimizer
+from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.networks import stateless
 
 

@@ -7,74 +7,15 @@ FOLDER/  report.html (self-contained)  report.md  figure_3c*.png  *.png
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
+import shlex
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
-from nas.evaluations.registry import EVALUATIONS
+from nas.commands.report_config import ReportConfig
 from nas.reporting import hypermodels, judgements, page, searches, training_runs
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportConfig:
-    """Which runs, and where the page goes."""
-
-    folders: str = fields.field(
-        "",
-        "The folders of searches and training runs, joined by commas. They can be "
-        "given as arguments as well.",
-    )
-    output: str = fields.field("", "The folder for the page and its figures.")
-    reference: str = fields.field(
-        "search",
-        "The evaluation that proxies are compared with, by name (where its searches "
-        "differ in a flag, each gets a table), or a JSON file of published accuracies, "
-        "as NASLib's zero-cost benchmark has them.",
-    )
-    combine: str = fields.field(
-        "naswot+synflow",
-        "The cheap evaluations whose ranks are averaged, beside each with a teacher, "
-        "as naswot+synflow,naswot+params-grad_norm. One behind a minus counts the "
-        "other way round. A published one takes the place of one that no search has. "
-        "Only with a file as --reference.",
-    )
-
-    def __post_init__(self):
-        fields.check(self)
-        if not self.folders:
-            raise UserError(
-                "no run is given: give the folders of searches (bin/search) and "
-                "training runs (bin/train)"
-            )
-        if not self.output:
-            raise UserError("--output is not given: give a folder for the page")
-        names = [name for name in EVALUATIONS if name != "final"]
-        is_file = Path(self.reference).expanduser().is_file()
-        if self.reference not in names and not is_file:
-            raise UserError(
-                f"--reference={self.reference} is unknown: give one of "
-                f"{', '.join(names)}, or an existing file of published accuracies"
-            )
-        for name in itertools.chain(*self.groups):
-            if name.removeprefix("-") not in names:
-                raise UserError(
-                    f"--combine={self.combine} names {name or 'nothing'}: give some "
-                    f"of {', '.join(names)}, joined by + or -"
-                )
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Names of evaluations that are averaged; -NAME counts the other way round."""
-        return tuple(
-            tuple(group.replace("-", "+-").removeprefix("+").split("+"))
-            for group in self.combine.split(",")
-        )
 
 
 def run(config: ReportConfig) -> None:
@@ -85,7 +26,7 @@ def run(config: ReportConfig) -> None:
         is none of published accuracies, or an output that cannot be written.
     """
     found, tuned, runs = [], [], []
-    for name in filter(None, config.folders.split(",")):
+    for name in fields.split_names(config.folders):
         folder = Path(name).expanduser()
         if (folder / "journal.jsonl").is_file():
             found.append(judgements.read(folder))
@@ -121,6 +62,7 @@ def run(config: ReportConfig) -> None:
     print(text)
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(ReportConfig, run, sys.argv, positional="folders")
+def next_steps(config: ReportConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    page = Path(config.output).expanduser() / "report.html"
+    return [f"open {shlex.quote(str(page))} in a browser"]

@@ -1,6 +1,7 @@
 """A search: proposals of an oracle, judged one by one, kept in a journal.
 
 WORKDIR/  flags.txt  journal.jsonl  teacher.json  table.md  keras_tuner/
+          teacher_run/ (of a teacher that the search has trained itself)
 
 In one process, or with a chief that proposes and keeps the journal and workers that
 judge, over keras-tuner's own gRPC service. Of a --hypermodel, keras_tuner/ is what is
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +25,6 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FatalError
 from tqdm import tqdm
 
-from gtn_tf.commands import command_line
 from gtn_tf.errors import UserError
 from gtn_tf.runs import files, workdirs
 from gtn_tf.runs.locks import locked
@@ -34,8 +35,9 @@ from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import tables
 from nas.search import distribution, oracles
 from nas.search.config import SearchConfig
-from nas.search.context import build_context
+from nas.search.context import build_context, check, own_teacher, train_own_teacher
 from nas.search.journal import Entry, Journal
+from nas.search.registry import ORACLES
 from nas.spaces.base import Architecture, SearchSpace
 
 _CALL_SECONDS = 10  # between a worker's signs of life
@@ -73,6 +75,8 @@ class _Tuner(base_tuner.BaseTuner):
         except Exception as error:
             text = space.encode(architecture)
             raise FatalError(f"evaluating {text} failed") from error
+        told = f"score {result.score:.4g} in {result.seconds:.1f} s"
+        distribution.tell(config, f"trial {trial.trial_id}, {told}")
         trial.hyperparameters.values[oracles.RESULT] = result.as_json()
         return {"score": result.score}
 
@@ -116,6 +120,7 @@ def run(config: SearchConfig) -> list[Entry]:
         return []
     if config.role == "worker":
         distribution.reach_chief(config.address)
+        distribution.tell(config, f"judges for the chief at {config.address}")
         with distribution.as_worker(config):
             journal = Journal(Path("unused"), config.search_space())
             _search(config, journal, build_context(config), None)
@@ -123,16 +128,25 @@ def run(config: SearchConfig) -> list[Entry]:
     architectures = _given(config)
     if config.role == "chief":
         distribution.check_free(config.address)
-    context = build_context(config) if config.role == "local" else None
+    context = None
+    trains = own_teacher(config) is not None
+    if trains:
+        check(config)
+    elif config.role == "local":
+        context = build_context(config)  # refuses before anything is written
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"search folder: {folder}", file=sys.stderr)
     with locked(folder):
+        if trains:
+            train_own_teacher(config)
+            context = build_context(config) if config.role == "local" else None
         if context and context.teacher:
             _keep_to_one_teacher(folder / "teacher.json", context.teacher)
         journal = Journal(folder / "journal.jsonl", config.search_space())
         if config.role == "chief":
             with distribution.as_chief(config):
+                print(f"serves workers at {config.address}", file=sys.stderr)
                 _search(config, journal, None, architectures)
         else:
             _search(config, journal, context, architectures)
@@ -208,7 +222,7 @@ def _build_oracle(config: SearchConfig, journal: Journal, architectures, on_entr
     }
     if architectures is not None:
         return oracles.ListOracle(**options, architectures=architectures)
-    return oracles.ORACLES[config.oracle](**options)
+    return ORACLES[config.oracle](**options)
 
 
 def _given(config: SearchConfig) -> list[Architecture] | None:
@@ -231,11 +245,17 @@ def read_architectures(path: Path, space: SearchSpace) -> list[Architecture]:
             f"--architectures={path} cannot be read ({error}): give a text file with "
             "an architecture in each line"
         ) from None
-    return [
+    found = [
         _read_line(line, space, f"{path}, line {number}")
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
+    if not found:
+        raise UserError(
+            f"--architectures={path} has no architecture: give one in each line, as "
+            "bin/report and journal.jsonl write them"
+        )
+    return found
 
 
 def _read_line(line: str, space: SearchSpace, where: str) -> Architecture:
@@ -245,6 +265,12 @@ def _read_line(line: str, space: SearchSpace, where: str) -> Architecture:
         raise UserError(f"{where}: {error}") from None
 
 
-def main() -> int:
-    """The command line's exit code."""
-    return command_line.run(SearchConfig, run, sys.argv)
+def next_steps(config: SearchConfig) -> list[str]:
+    """What a user may do then: commands, and others in words."""
+    if config.role == "worker":
+        return [f"look at the table of the chief at {config.address}"]
+    folder = shlex.quote(config.run_folder)
+    return [
+        f"bin/report {folder} --output={folder}/report",
+        f"the same command with --max_trials={2 * config.max_trials}, which goes on",
+    ]

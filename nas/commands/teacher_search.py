@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras_tuner
+from keras_tuner.errors import FatalError
+from keras_tuner.src import config as tuner_config
 
 from gtn_tf.errors import UserError
 from gtn_tf.runs import files, plugins, workdirs
@@ -24,7 +26,7 @@ from nas.search.config import SearchConfig
 from nas.search.context import build_context
 from nas.search.real_epochs import Finalist
 from nas.search.tuner import TeacherTuner
-from nas.search.tuner_oracles import build_oracle
+from nas.search.tuner_oracles import OBJECTIVE, SECONDS, build_oracle
 
 
 def run(config: SearchConfig) -> None:
@@ -36,6 +38,7 @@ def run(config: SearchConfig) -> None:
     hypermodel = find_hypermodel(config.hypermodel)
     if config.role == "worker":
         distribution.reach_chief(config.address)
+        distribution.tell(config, f"judges for the chief at {config.address}")
         # What a worker writes is of no use to anybody.
         with tempfile.TemporaryDirectory() as unused, distribution.as_worker(config):
             _search(config, hypermodel, build_context(config), Path(unused))
@@ -87,14 +90,53 @@ def find_hypermodel(name: str) -> keras_tuner.HyperModel | Callable:
     return found
 
 
+class _Tuner(TeacherTuner):
+    """Tells of each trial in one line."""
+
+    def run_trial(self, trial, x, y) -> dict[str, float]:
+        """The trial's accuracy, as of `TeacherTuner`."""
+        name = f"trial {trial.trial_id}"
+        try:
+            found = super().run_trial(trial, x, y)
+        except FatalError:
+            raise  # ends the search, and is told as its error
+        except Exception as error:
+            told = " ".join(plugins.describe(error).split())
+            print(
+                f"{name} failed ({told}); its trial.json has the traceback",
+                file=sys.stderr,
+            )
+            raise
+        values = trial.hyperparameters.values.items()
+        text = ", ".join(f"{key}={value}" for key, value in values)
+        print(
+            f"{name}: {OBJECTIVE.name} {found[OBJECTIVE.name]:.4f} in "
+            f"{found[SECONDS]:.1f} s ({text})",
+            file=sys.stderr,
+        )
+        return found
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Within, keras-tuner keeps the traceback of a failed trial in its file alone."""
+    before = tuner_config.DEBUG
+    tuner_config.DEBUG = False
+    try:
+        yield
+    finally:
+        tuner_config.DEBUG = before
+
+
 def _search(
     config: SearchConfig, hypermodel, context: Context, folder: Path
 ) -> TeacherTuner:
     oracle = build_oracle(config.oracle, config.max_trials, config.seed)
     split = context.scoring_split
-    with contextlib.redirect_stdout(sys.stderr):  # keras-tuner tells of each trial
+    # keras-tuner prints, and so may the hypermodel.
+    with contextlib.redirect_stdout(sys.stderr), _without_tracebacks():
         with _blaming(config, "does not build a model of its default values"):
-            tuner = TeacherTuner(
+            tuner = _Tuner(
                 hypermodel,
                 context.teacher,
                 oracle,
@@ -104,7 +146,7 @@ def _search(
             )
             if config.num_finalists and config.role != "worker":
                 tuner.check_compiled()  # sooner than after the whole search
-        tuner.search(split.images, split.labels)
+        tuner.search(split.images, split.labels, verbose=0)
     return tuner
 
 

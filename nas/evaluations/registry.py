@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from gtn_tf.registry import Registry
 
-from nas.evaluations import few_steps, real_training, saliencies, zero_cost
-from nas.evaluations.base import Context, Result
-from nas.spaces.base import Build
-
-# Name -> (context, build, seed) -> Result.
-EVALUATIONS: dict[str, Callable[[Context, Build, int], Result]] = {
-    "teacher": few_steps.teacher,
-    "real_steps": few_steps.real_steps,
-    "sum_of_losses": few_steps.sum_of_losses,
-    "early_stopped": few_steps.early_stopped,
-    "params": zero_cost.params,
-    "flops": zero_cost.flops,
-    "naswot": zero_cost.naswot,
-    "synflow": zero_cost.synflow,
-    "jacov": zero_cost.jacov,
-    "swap": zero_cost.swap,
-    "l2_norm": saliencies.l2_norm,
-    "grad_norm": saliencies.grad_norm,
-    "snip": saliencies.snip,
-    "fisher": saliencies.fisher,
-    "zico": saliencies.zico,
-    "search": real_training.search_evaluation,
-    "final": real_training.final_evaluation,
-}
+# Name -> (context, build, seed) -> `base.Result`.
+EVALUATIONS = Registry(
+    {
+        "teacher": "nas.evaluations.few_steps:teacher",
+        "real_steps": "nas.evaluations.few_steps:real_steps",
+        "sum_of_losses": "nas.evaluations.few_steps:sum_of_losses",
+        "early_stopped": "nas.evaluations.few_steps:early_stopped",
+        "params": "nas.evaluations.zero_cost:params",
+        "flops": "nas.evaluations.zero_cost:flops",
+        "naswot": "nas.evaluations.zero_cost:naswot",
+        "synflow": "nas.evaluations.zero_cost:synflow",
+        "jacov": "nas.evaluations.zero_cost:jacov",
+        "swap": "nas.evaluations.zero_cost:swap",
+        "l2_norm": "nas.evaluations.saliencies:l2_norm",
+        "grad_norm": "nas.evaluations.saliencies:grad_norm",
+        "snip": "nas.evaluations.saliencies:snip",
+        "fisher": "nas.evaluations.saliencies:fisher",
+        "zico": "nas.evaluations.saliencies:zico",
+        "search": "nas.evaluations.real_training:search_evaluation",
+        "final": "nas.evaluations.real_training:final_evaluation",
+    }
+)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gtn_tf.data import image_sizes, loaders
-from gtn_tf.data.dataset import Dataset
+from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
 from gtn_tf.runs import fields
 from gtn_tf.runs.fields import field
 from nas.evaluations.registry import EVALUATIONS
-from nas.search import tuner_oracles
-from nas.search.oracles import ORACLES
-from nas.spaces.base import SearchSpace, Size
+from nas.search.registry import ORACLES, TUNER_ORACLES
 from nas.spaces.registry import SPACES
+from nas.spaces.size import Size
+
+if TYPE_CHECKING:  # --help does without what these import
+    from gtn_tf.data.dataset import Dataset
+    from nas.spaces.base import SearchSpace
 
 # Flags that say nothing where a hypermodel is searched.
 _OF_SPACES = (
@@ -267,9 +269,9 @@ class SearchConfig(fields.Config):
 
     def __post_init__(self):
         fields.check(self)
-        image_sizes.parse(self.image_size)
-        name = loaders.with_whole_path(self.dataset, self.data_dir)
-        object.__setattr__(self, "dataset", name)
+        dataset_flags.parse_image_size(self.image_size)
+        whole = dataset_flags.with_whole_path(self.dataset, self.data_dir)
+        object.__setattr__(self, "dataset", whole)
         if self.role == "worker" and self.worker in ("", "chief"):
             raise UserError(
                 f"--worker={self.worker} is no name for a worker: give each another "
@@ -291,10 +293,10 @@ class SearchConfig(fields.Config):
             self._check_are_defaults(_OF_HYPERMODELS, f"--space={self.space}")
 
     def _check_goes_with_hypermodel(self) -> None:
-        if self.oracle not in tuner_oracles.ORACLES:
+        if self.oracle not in TUNER_ORACLES:
             raise UserError(
                 f"--oracle={self.oracle} cannot search a --hypermodel: give one of "
-                f"{', '.join(tuner_oracles.ORACLES)}"
+                f"{', '.join(TUNER_ORACLES)}"
             )
         self._check_are_defaults(_OF_SPACES, f"--hypermodel={self.hypermodel}")
 
@@ -311,7 +313,7 @@ class SearchConfig(fields.Config):
         """The workdir, or the folder that stands for this configuration."""
         if self.workdir:
             return self.workdir
-        name = f"search-{loaders.short_name(self.dataset)}-{self.evaluation}"
+        name = f"search-{dataset_flags.short_name(self.dataset)}-{self.evaluation}"
         return f"runs/{name}-{self.digest}"
 
     def search_space(self) -> SearchSpace:

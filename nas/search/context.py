@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import gtn_tf
 from gtn_tf.commands import train
-from gtn_tf.data import loaders
+from gtn_tf.data import dataset_flags, loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.runs.config import TrainingConfig
@@ -32,11 +33,53 @@ DIGITS_TEACHER = TrainingConfig(
 )
 
 
+def own_teacher(config: SearchConfig) -> Path | None:
+    """The folder of the teacher that a search trains by itself, if it does: in its own
+    workdir, so that the same search goes on with it, and bin/export finds it.
+
+    Raises:
+      UserError: the search needs a teacher, and there is none for its data.
+    """
+    if config.teacher or config.hypermodel or config.evaluation != "teacher":
+        return None
+    if config.dataset == "digits":
+        return Path(config.run_folder).expanduser() / "teacher_run"
+    if config.dataset in ready_teachers.names():
+        return None
+    raise UserError(
+        f"--evaluation=teacher on {config.dataset} needs --teacher=FOLDER: train one "
+        "with bin/train"
+    )
+
+
+def check(config: SearchConfig) -> None:
+    """Refuses, before a teacher is trained, data that a search cannot use.
+
+    Raises:
+      UserError: no such data set or folder, or files that cannot be read.
+    """
+    if own_teacher(config):
+        loaders.load(config.dataset, config.data_dir, DIGITS_TEACHER.seed)
+
+
+def train_own_teacher(config: SearchConfig) -> None:
+    """Trains the search's own teacher to its end; nothing to do where that is reached.
+
+    Raises:
+      UserError: the folder is another process's, or holds another run.
+    """
+    folder = own_teacher(config)
+    if folder and not (folder / "results.json").is_file():
+        print(f"first, the teacher is trained: {folder}", file=sys.stderr)
+        train.run(dataclasses.replace(DIGITS_TEACHER, workdir=str(folder)))
+
+
 def build_context(config: SearchConfig) -> Context:
     """Data, teacher and training procedure of a configuration.
 
     Raises:
-      UserError: data or a teacher that cannot be used, or do not suit each other.
+      UserError: data or a teacher that cannot be used, or do not suit each other; the
+        search's own teacher is not there.
     """
     teacher = _load_teacher(config)
     steps = teacher.num_inner_steps if teacher else 128
@@ -68,25 +111,15 @@ def build_context(config: SearchConfig) -> Context:
 
 
 def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
-    folder = config.teacher or (config.dataset if config.hypermodel else "")
-    if not folder and config.evaluation == "teacher":
-        folder = _default_teacher(config.dataset)
-    return gtn_tf.load_teacher(folder) if folder else None
-
-
-def _default_teacher(dataset: str) -> str:
-    """One that is trained here on digits, and one that comes with the package."""
-    if dataset == "digits":
-        folder = DIGITS_TEACHER.run_folder
-        if not (Path(folder) / "results.json").is_file():
-            train.run(DIGITS_TEACHER)
-        return folder
-    if dataset in ready_teachers.names():
-        return dataset
-    raise UserError(
-        f"--evaluation=teacher on {dataset} needs --teacher=FOLDER: train one with "
-        "bin/train"
-    )
+    if config.evaluation != "teacher" and not config.teacher and not config.hypermodel:
+        return None
+    own = own_teacher(config)
+    if own and not (own / "results.json").is_file():
+        raise UserError(
+            f"the search's own teacher is not in {own}: give a worker the --workdir of "
+            "its chief, which trains it, or give all of them --teacher=FOLDER"
+        )
+    return gtn_tf.load_teacher(own or config.teacher or config.dataset)
 
 
 def _check_suits(
@@ -95,7 +128,7 @@ def _check_suits(
     its_dataset = teacher.description["flags"]["dataset"]
     ours = (config.dataset, dataset.image_shape, dataset.num_classes)
     its = (its_dataset, teacher.image_shape, len(teacher.class_names))
-    if not loaders.is_same(its_dataset, config.dataset) or ours[1:] != its[1:]:
+    if not dataset_flags.is_same(its_dataset, config.dataset) or ours[1:] != its[1:]:
         raise UserError(
             f"--teacher={config.teacher} was trained for {its[0]}, images of {its[1]} "
             f"and {its[2]} classes; --dataset={ours[0]} has {ours[1]} and {ours[2]}: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 import grpc
@@ -46,6 +47,12 @@ def check_free(address: str) -> None:
                 f"--address={address} cannot be served ({error.strerror}): give a "
                 "free port of this machine"
             ) from None
+
+
+def tell(config, text: str) -> None:
+    """One line on stderr of what a worker does; other processes have a bar."""
+    if config.role == "worker":
+        print(f"{config.worker}: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -257,11 +257,3 @@ class BayesianOracle(_JournaledOracle, keras_tuner.oracles.BayesianOptimizationO
         if suggested["status"] != "RUNNING":
             return None
         return self.space.from_values(suggested["values"])
-
-
-# Name -> class.
-ORACLES: dict[str, type[_JournaledOracle]] = {
-    "random": RandomOracle,
-    "evolution": EvolutionOracle,
-    "bayesian": BayesianOracle,
-}

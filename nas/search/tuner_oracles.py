@@ -5,13 +5,10 @@ from __future__ import annotations
 import keras_tuner
 
 from gtn_tf.errors import UserError
+from nas.search.registry import TUNER_ORACLES
 
 OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 SECONDS = "seconds"  # a trial's other metric
-ORACLES = {
-    "random": keras_tuner.oracles.RandomSearchOracle,
-    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-}
 # Where some architectures cannot be built, keras-tuner's 3 fail in a row by chance.
 _MAX_FAILURES_IN_A_ROW = 20
 
@@ -22,12 +19,12 @@ def build_oracle(name: str, max_trials: int, seed: int) -> keras_tuner.Oracle:
     Raises:
       UserError: no such name.
     """
-    if name not in ORACLES:
+    if name not in TUNER_ORACLES:
         raise UserError(
-            f"oracle {name!r} is unknown: give {' or '.join(ORACLES)}, or a "
+            f"oracle {name!r} is unknown: give {' or '.join(TUNER_ORACLES)}, or a "
             "keras_tuner.Oracle"
         )
-    return ORACLES[name](
+    return TUNER_ORACLES[name](
         objective=OBJECTIVE,
         max_trials=max_trials,
         seed=seed + 1,  # keras-tuner takes 0 for no seed

@@ -7,7 +7,6 @@ with a subclass of `SearchSpace` and an entry in `nas.spaces.registry`.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -18,26 +17,10 @@ import numpy as np
 
 from nas.spaces.operations import PLAIN, Style
 from nas.spaces.regularization import Regularization
+from nas.spaces.size import Size
 
 Architecture = Hashable  # equal objects are equal architectures, written alike
 Build = Callable[..., keras.Model]  # (style, regularization), both may be left out
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large networks are, and for which data.
-
-    Attributes:
-      num_cells: N, cells in a row at one image size.
-      num_filters: F, filters of the first cells.
-      image_shape: height, width, channels.
-      num_classes: K, the number of logits.
-    """
-
-    num_cells: int
-    num_filters: int
-    image_shape: tuple[int, int, int]
-    num_classes: int
 
 
 class SearchSpace(abc.ABC):

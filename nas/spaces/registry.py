@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from nas.spaces.base import SearchSpace
-from nas.spaces.darts_space import DartsSpace
-from nas.spaces.nao_space import NaoSpace
-from nas.spaces.nasbench201_space import NasBench201Space
+from gtn_tf.registry import Registry
 
-SPACES: dict[str, type[SearchSpace]] = {
-    space.name: space for space in (NaoSpace, NasBench201Space, DartsSpace)
-}
+# Name -> subclass of `base.SearchSpace`.
+SPACES = Registry(
+    {
+        "nao": "nas.spaces.nao_space:NaoSpace",
+        "nasbench201": "nas.spaces.nasbench201_space:NasBench201Space",
+        "darts": "nas.spaces.darts_space:DartsSpace",
+    }
+)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import sys
 from collections.abc import Callable
+
+from gtn_tf.commands import command_line, configs
+from gtn_tf.runs.config import TrainingConfig
 
 
 def use_onednn() -> None:
@@ -17,14 +20,16 @@ def use_onednn() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
-def _script(name: str) -> Callable[[], int]:
+def _script(name: str, config_class: type) -> Callable[[], int]:
     def script() -> int:
         use_onednn()
-        return importlib.import_module(f"gtn_tf.commands.{name}").main()
+        return command_line.run(config_class, f"gtn_tf.commands.{name}", sys.argv)
 
     return script
 
 
-train, evaluate, export, study, benchmark = map(
-    _script, ("train", "evaluate", "export", "study", "benchmark")
-)
+train = _script("train", TrainingConfig)
+evaluate = _script("evaluate", configs.EvaluationConfig)
+export = _script("export", configs.ExportConfig)
+study = _script("study", configs.StudyConfig)
+benchmark = _script("benchmark", configs.BenchmarkConfig)

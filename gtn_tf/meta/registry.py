@@ -1,0 +1,25 @@
+"""Inner optimizers, inner losses and objectives by name."""
+
+from __future__ import annotations
+
+from gtn_tf.registry import Registry
+
+# Name -> `inner_optimizers.InnerOptimizer`.
+INNER_OPTIMIZERS = Registry(
+    {
+        "sgd": "gtn_tf.meta.inner_optimizers:SGD",
+        "adam": "gtn_tf.meta.inner_optimizers:ADAM",
+        "muon": "gtn_tf.meta.inner_optimizers:MUON",
+    }
+)
+
+# Name -> (targets [B, K], outputs [B, K]) -> scalar.
+INNER_LOSSES = Registry(
+    {
+        "cross_entropy": "gtn_tf.meta.inner_loop:cross_entropy",
+        "mean_squared_error": "gtn_tf.meta.inner_loop:mean_squared_error",
+    }
+)
+
+# Name -> class of `objectives.Objective`.
+OBJECTIVES = Registry({"classification": "gtn_tf.meta.objectives:Classification"})
