@@ -35,7 +35,7 @@ def curves(rows: Rows, x: str, y: str, percent: bool, is_log: bool = False) -> d
     """
     spec = ".1%" if percent else ".4g"
     across = altair.X("x:Q", title=x, axis=_integer_axis())
-    kind = altair.Scale(type="log") if is_log else altair.Scale(zero=False)
+    kind = altair.Scale(type="log", nice=False) if is_log else altair.Scale(zero=False)
     axis = altair.Axis(format="%") if percent else altair.Axis()
     up = altair.Y("y:Q", title=y, scale=kind, axis=axis)
     lines = list(dict.fromkeys(row["line"] for row in rows))

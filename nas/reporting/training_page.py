@@ -61,7 +61,7 @@ def teacher_section(teachers: list[NamedTeacher]) -> Section:
 def _teachers(groups: list[Group]) -> list[NamedTeacher]:
     found = [
         teacher_figures.load(
-            f"teacher {group.label} seed {run.seed}" if run.seed else run.folder.name,
+            _name_of_teacher(group, run),
             str(run.folder),
             training_figures.commands([run]),
         )
@@ -71,6 +71,11 @@ def _teachers(groups: list[Group]) -> list[NamedTeacher]:
         and teacher_figures.folder_has_teacher(run.folder)
     ]
     return [each for each in found if each is not None]
+
+
+def _name_of_teacher(group: Group, run: TrainingRun) -> str:
+    seed = f"seed {run.seed}" if run.seed else run.folder.name
+    return f"the {group.name(TEACHER)}, {seed},"
 
 
 def _chance(teachers: list[NamedTeacher]) -> float | None:
