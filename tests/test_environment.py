@@ -341,6 +341,6 @@ def test_every_requirement_has_an_exact_pin(python_version):
     requirements = [Requirement(line) for line in lines if line]
     found = pins(python_version)
     needed = [r for r in requirements if applies(r, python_version)]
-    assert len(needed) == 20
+    assert len(needed) == 24
     for requirement in needed:
         assert requirement.specifier.contains(found[requirement.name]), requirement

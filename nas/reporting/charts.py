@@ -215,10 +215,11 @@ def seconds(rows: Rows) -> dict:
 def _selection(judges: list[str], first: int) -> altair.Parameter:
     """Which judge is shown, by its place: a list below the chart."""
     places = list(range(len(judges)))
+    value = places[min(first, len(places) - 1)]
+    if len(places) == 1:  # there is nothing to choose
+        return altair.param(name="judge", value=value)
     bind = altair.binding_select(options=places, labels=judges, name="Judge: ")
-    return altair.param(
-        name="judge", value=places[min(first, len(places) - 1)], bind=bind
-    )
+    return altair.param(name="judge", value=value, bind=bind)
 
 
 def _data(rows: Rows) -> altair.InlineData:

@@ -111,8 +111,9 @@ def _scatter(
     )
     text = (
         f"A point for each of {len(rows)} architectures: a judge's score across, the "
-        f"{reference} up. The judge is chosen below the figure, where {judges[0]} "
-        "stands first; a point tells its architecture and both values."
+        f"{reference} up. A point tells its architecture and both values. The judge is "
+        f"{judges[0]}"
+        + (", until another is chosen below." if len(judges) > 1 else ".")
     )
     by_source = {judge: source_of(judge) for judge in judges}
     spec = charts.choice(rows, by_source, _axis_of(comparison), comparison.is_published)
