@@ -32,6 +32,20 @@ def test_agreement_is_scipys_over_all_and_the_better_half():
     assert width > found.spearman[2] - found.spearman[1]
 
 
+@pytest.mark.parametrize("num_values", [5, 40])
+def test_resampled_correlations_are_scipys(num_values):
+    """Also where values are equal, within a resample and before."""
+    generator = np.random.default_rng(num_values)
+    a, b = generator.integers(num_values, size=(2, 30)).astype(float)
+    draws = generator.integers(30, size=(20, 30))
+    for statistic, resampled in correlation._RESAMPLED.items():
+        expected = [statistic(a[draw], b[draw]).statistic for draw in draws]
+        np.testing.assert_allclose(resampled(a, b, draws), expected, rtol=1e-5)
+    constant = np.zeros([1, 30], int)
+    assert np.isnan(correlation._kendall(a, b, constant)).all()
+    assert np.isnan(correlation._spearman(a, b, constant)).all()
+
+
 def test_only_common_architectures_count():
     proxy = scores_of(range(10))
     reference = Scores({str(i): i for i in range(5, 30)}, {}, 0)

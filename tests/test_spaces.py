@@ -1,5 +1,7 @@
 """Every search space keeps the promises of the interface."""
 
+import graphlib
+
 import keras
 import numpy as np
 import pytest
@@ -72,6 +74,66 @@ def test_equal_architectures_have_one_key(space):
         assert space.canonical(canonical) == canonical
         assert space.key(canonical) == space.key(architecture)
     assert len({space.key(space.sample(6, index)) for index in range(20)}) > 10
+
+
+def test_graphs_show_what_distinguishes_architectures(space):
+    parent = space.sample(10, 0)
+    shown = space.graphs(parent)
+    assert shown and len({graph.name for graph in shown}) == len(shown)
+    for graph in shown:
+        sorter = graphlib.TopologicalSorter()
+        for edge in graph.edges:
+            sorter.add(edge.target, edge.source)
+        assert list(sorter.static_order())[-1] == "output"  # and there is no cycle
+    children = [space.mutate(parent, seed) for seed in range(60)]
+    assert len(set(children)) > 10
+    for child in children:
+        assert (space.graphs(child) == shown) is (child == parent)
+
+
+@pytest.mark.parametrize(
+    "name, text, expected",
+    [
+        (
+            "nao",
+            "0 7 1 15 0 5 0 5",
+            [
+                ("input 0", "node 2", "conv 3x3"),
+                ("input 1", "node 2", "avg_pool 5x5"),
+                ("node 2", "output", ""),
+            ],
+        ),
+        (
+            "nasbench201",
+            "(2, 3, 0, 1, 4, 0)",
+            [
+                ("input", "node 1", "nor_conv_3x3"),
+                ("input", "node 2", "nor_conv_1x1"),
+                ("input", "output", "skip_connect"),
+                ("node 1", "node 2", "none"),
+                ("node 1", "output", "avg_pool_3x3"),
+                ("node 2", "output", "skip_connect"),
+            ],
+        ),
+        (
+            "darts",
+            f"[{[(0, 0), (1, 3)] + [(0, 2), (1, 2)] * 3}, {[(0, 2), (1, 2)] * 4}]",
+            [
+                ("input 0", "node 2", "max_pool_3x3"),
+                ("input 1", "node 2", "sep_conv_3x3"),
+                *[
+                    (f"input {i}", f"node {n}", "skip_connect")
+                    for n in (3, 4, 5)
+                    for i in (0, 1)
+                ],
+                *[(f"node {n}", "output", "") for n in (2, 3, 4, 5)],
+            ],
+        ),
+    ],
+)
+def test_graphs_of_written_cells(name, text, expected):
+    space = SPACES[name]()
+    assert list(space.graphs(space.decode(text))[0].edges) == expected
 
 
 def test_networks_give_logits(space):

@@ -61,8 +61,8 @@ def _images(what: str, images) -> np.ndarray:
     if not right or min(sides) < dataset_flags.MIN_SIDE or not len(images):
         raise UserError(
             f"{what} has shape {images.shape}; allowed: [N, H, W] or [N, H, W, C] with "
-            f"one image or more, sides of {dataset_flags.MIN_SIDE} pixels or more and 1 to "
-            f"{MAX_CHANNELS} channels, the channels last; reshape it"
+            f"one image or more, sides of {dataset_flags.MIN_SIDE} pixels or more and "
+            f"1 to {MAX_CHANNELS} channels, the channels last; reshape it"
         )
     if images.dtype == np.uint8:
         return images

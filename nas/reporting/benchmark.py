@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nas.reporting import correlation, gains, judgements, plots, published, tables
+from nas.reporting import (
+    comparisons,
+    correlation,
+    gains,
+    judgements,
+    plots,
+    published,
+    tables,
+)
+from nas.reporting.comparisons import Comparison
 from nas.reporting.correlation import Scores
 from nas.reporting.judgements import Search
 from nas.search.journal import Entry
@@ -20,10 +29,11 @@ Groups = tuple[tuple[str, ...], ...]
 _PUBLISHED_NAMES = {"naswot": "nwot"}
 
 
-def sections(
-    searches: list[Search], path: Path, groups: Groups, output: Path
-) -> Iterable[str]:
-    """Markdown of each data set of a file; figures go to the output folder.
+def compare(
+    searches: list[Search], path: Path, groups: Groups
+) -> Iterable[Comparison | str]:
+    """The judges of each data set of a file; Markdown where there is nothing to
+    compare.
 
     Searches of another space or data set are named and put aside.
 
@@ -55,7 +65,7 @@ def sections(
         }
         keys = published.keys_of(content[dataset], path, space)
         name = f"{space.name}, {dataset}"
-        yield from _sections(by_name, content[dataset], keys, name, groups, output)
+        yield _compare(by_name, content[dataset], keys, name, groups)
 
 
 def _put_aside(searches, path: Path, space: SearchSpace, content: dict) -> str:
@@ -67,38 +77,51 @@ def _put_aside(searches, path: Path, space: SearchSpace, content: dict) -> str:
     )
 
 
-def _sections(
+def _compare(
     by_name: dict[str, list[Entry]],
     architectures: dict[str, dict[str, Any]],
     keys: dict[str, str],
     name: str,
     groups: Groups,
-    output: Path,
-) -> Iterable[str]:
-    heading = f"## Rank correlation with published accuracies ({name})\n\n"
+) -> Comparison | str:
+    title = f"Rank correlation with published accuracies ({name})"
     judged = {judge: {e.key for e in own} for judge, own in by_name.items()}
     common = set(keys.values()).intersection(*judged.values())
     if len(common) < 4:
         counts = ", ".join(f"{judge} {len(own)}" for judge, own in judged.items())
-        yield (
-            f"{heading}None: the file and all evaluations have {len(common)} "
+        return (
+            f"## {title}\n\nNone: the file and all evaluations have {len(common)} "
             f"architectures in common (file {len(set(keys.values()))}, {counts})."
         )
-        return
     singles, truth = _singles(by_name, architectures, keys, common)
     several = _cheap(singles, groups)
-    proxies = singles | _with_teachers(singles) | several
-    yield (
-        f"{heading}Over the {len(common)} architectures that every evaluation has "
-        "judged and the file has.\n\n" + tables.correlation_table(proxies, truth)
+    return comparisons.compare(
+        title,
+        name,
+        singles | several,
+        truth,
+        _with_teachers(singles),
+        judgements.texts(by_name),
+        max(each[published.TRUTH] for each in architectures.values()),
     )
-    for teacher in _of("teacher", singles):
-        flags = " ".join(teacher.split()[1:])
-        figure = output / plots.file_name(f"figure_3c {name} {flags}")
-        plots.scatter(figure, singles[teacher], truth)
-        yield f"![Figure 3c: {teacher}]({figure.name})"
-    best = max(each[published.TRUTH] for each in architectures.values())
-    yield from gains.sections(singles | several, truth, best, name, output)
+
+
+def sections(comparison: Comparison, output: Path) -> Iterable[str]:
+    """Markdown of a comparison with published accuracies; figures go to the output
+    folder."""
+    yield (
+        f"## {comparison.title}\n\nOver the {len(comparison.reference.scores)} "
+        "architectures that every evaluation has judged and the file has.\n\n"
+        + tables.correlation_table(comparison)
+    )
+    for teacher in comparison.shown:
+        if comparisons.source_of(teacher) == comparisons.TEACHER:
+            flags = " ".join(teacher.split()[1:])
+            figure = output / plots.file_name(f"figure_3c {comparison.name} {flags}")
+            own, truth = comparison.proxies[teacher], comparison.reference
+            plots.scatter(figure, own, truth)
+            yield f"![Figure 3c: {teacher}]({figure.name})"
+    yield from gains.sections(comparison, output)
 
 
 def _singles(

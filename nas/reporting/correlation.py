@@ -85,19 +85,49 @@ def agreement(proxy: Scores, reference: Scores) -> RankAgreement | None:
 
 
 def _with_interval(statistic, a: np.ndarray, b: np.ndarray):
-    def correlation(a, b):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.ConstantInputWarning)
-            return statistic(a, b).statistic
-
-    value = float(correlation(a, b))
+    """scipy's correlation with a 95 % percentile bootstrap interval."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        value = float(statistic(a, b).statistic)
     if np.isnan(value):  # one of the two has no order
         return value, value, value
     generator = np.random.default_rng(0)
     draws = generator.integers(len(a), size=(NUM_RESAMPLES, len(a)))
-    resampled = [correlation(a[draw], b[draw]) for draw in draws]
+    resampled = _RESAMPLED[statistic](a, b, draws)
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return value, float(low), float(high)
+
+
+def _spearman(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of draws [resamples, n]."""
+    x, y = (stats.rankdata(values[draws], axis=1) for values in (a, b))
+    x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
+    return _ratio((x * y).sum(axis=1), (x * x).sum(axis=1), (y * y).sum(axis=1))
+
+
+def _kendall(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of each row of draws [resamples, n].
+
+    A resample is how often it has each value, w; with S the signs of all differences,
+    tau-b = w (Sa Sb) w / sqrt(w Sa^2 w * w Sb^2 w).
+    """
+    counts = np.zeros([len(draws), len(a)], np.float32)
+    np.add.at(counts, (np.arange(len(draws))[:, None], draws), 1)
+    x, y = (
+        np.sign(np.subtract.outer(values, values)).astype(np.float32)
+        for values in (a, b)
+    )
+    sums = (((counts @ signs) * counts).sum(axis=1) for signs in (x * y, x * x, y * y))
+    return _ratio(*sums)
+
+
+def _ratio(both: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """NaN for resamples in which one of the two has no order."""
+    scale = np.sqrt(first * second)
+    return np.divide(both, scale, out=np.full_like(both, np.nan), where=scale > 0)
+
+
+_RESAMPLED = {stats.spearmanr: _spearman, stats.kendalltau: _kendall}
 
 
 def _precision(a: np.ndarray, b: np.ndarray) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation.tables import markdown
 from gtn_tf.runs import workdirs
-from nas.reporting import tables
+from nas.reporting import comparisons, tables
+from nas.reporting.comparisons import Comparison
 from nas.reporting.correlation import Scores
 from nas.search import halving, tuner_oracles
 from nas.search.config import SearchConfig
@@ -20,7 +23,7 @@ from nas.search.real_epochs import Finalist
 
 _MOST_TRIALS = 50  # in the report
 _FEWEST_RANKED = 4  # of which an agreement is told
-_CHOSEN = (
+CHOSEN = (
     "Finalists are the best by the teacher's score: of all trials, the order by the "
     "teacher may agree with that by real accuracy better or worse than of these."
 )
@@ -32,6 +35,7 @@ class HypermodelSearch(NamedTuple):
     name: str
     trials: list[Trial]
     trainings: list[Training]  # of halving
+    commands: tuple[str, ...]  # that made it, where there is one
 
 
 def find(folder: Path) -> Path | None:
@@ -49,8 +53,10 @@ def read(folder: Path) -> HypermodelSearch:
       UserError: files that are damaged.
     """
     tuner_folder = find(folder)
-    name = str(folder)
+    name, commands = str(folder), ()
     if (folder / "flags.txt").is_file():
+        flagfile = shlex.quote(f"{folder}/flags.txt")
+        commands = (f"bin/search --flagfile={flagfile}",)
         name = workdirs.read(SearchConfig, folder).hypermodel
     trials = [_read_trial(p) for p in sorted(tuner_folder.glob("trial_*/trial.json"))]
     record, trainings = tuner_folder / halving.FILE, []
@@ -58,7 +64,7 @@ def read(folder: Path) -> HypermodelSearch:
         _, trainings = halving.read(record)
     there = {trial.trial_id for trial in trials}
     known = [training for training in trainings if training.trial_id in there]
-    return HypermodelSearch(name, trials, known)
+    return HypermodelSearch(name, trials, known, commands)
 
 
 def _read_trial(path: Path) -> Trial:
@@ -85,8 +91,8 @@ def trials_table(trials: list[Trial], count: int = 10) -> str:
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
     rows = []
     for trial in sorted(completed, key=lambda trial: -trial.score)[:count]:
-        values = _values(trial.hyperparameters)
-        rows.append([f"{trial.score:.4g}", f"{_seconds(trial):.1f}", values])
+        values = values_of(trial.hyperparameters)
+        rows.append([f"{trial.score:.4g}", f"{seconds_of(trial):.1f}", values])
     table = markdown(rows, ["score", "seconds", "values"])
     num_failed = _num_failed(trials)
     failed = f"\n\n{num_failed} of {len(trials)} trials failed." if num_failed else ""
@@ -100,7 +106,7 @@ def finalists_table(finalists: list[Finalist]) -> str:
             f"{finalist.accuracy:.4g}",
             finalist.epochs,
             f"{finalist.score:.4g}",
-            _values(finalist.hyperparameters),
+            values_of(finalist.hyperparameters),
         ]
         for finalist in finalists
     ]
@@ -123,7 +129,7 @@ def _trainings_table(search: HypermodelSearch) -> str:
             *(f"{rungs[e][name]:.4g}" if name in rungs[e] else "" for e in rungs),
             f"{seconds[name]:.1f}",
             f"{trials[name].score:.4g}",
-            _values(trials[name].hyperparameters),
+            values_of(trials[name].hyperparameters),
         ]
         for name in order
     ]
@@ -133,26 +139,40 @@ def _trainings_table(search: HypermodelSearch) -> str:
 
 def _agreements(search: HypermodelSearch) -> Iterable[str]:
     """How the teacher's order agrees with that of each rung."""
+    told = [
+        f"{compared.title}\n\n{tables.correlation_table(compared)}"
+        for compared in compare(search)
+    ]
+    text = "\n\n".join([*told, CHOSEN])
+    if not told:
+        text = f"None: it takes {_FEWEST_RANKED} finalists that trained equally long."
+    yield f"## Rank agreement of teacher and real data, {search.name}\n\n{text}"
+
+
+def compare(search: HypermodelSearch) -> list[Comparison]:
+    """The teacher's scores beside the real accuracies of each rung that has enough
+    finalists."""
     scored = [trial for trial in search.trials if trial.status == "COMPLETED"]
     teacher = Scores(
         {trial.trial_id: trial.score for trial in scored},
-        {trial.trial_id: _seconds(trial) for trial in scored},
+        {trial.trial_id: seconds_of(trial) for trial in scored},
         _num_failed(search.trials),
     )
-    told = []
+    found = []
     for epochs, accuracies in _by_epochs(search.trainings).items():
         if len(accuracies) >= _FEWEST_RANKED:
             times = {
                 t.trial_id: t.seconds for t in search.trainings if t.epochs == epochs
             }
-            table = tables.correlation_table(
-                {"teacher": teacher}, Scores(accuracies, times, 0)
+            compared = comparisons.compare(
+                f"After epochs of real data: {epochs}.",
+                f"finalists after {epochs} real epochs, {search.name}",
+                {"teacher": teacher},
+                Scores(accuracies, times, 0),
+                texts={t.trial_id: values_of(t.hyperparameters) for t in scored},
             )
-            told.append(f"After epochs of real data: {epochs}.\n\n{table}")
-    text = "\n\n".join([*told, _CHOSEN])
-    if not told:
-        text = f"None: it takes {_FEWEST_RANKED} finalists that trained equally long."
-    yield f"## Rank agreement of teacher and real data, {search.name}\n\n{text}"
+            found.append(compared)
+    return found
 
 
 def _by_epochs(trainings: list[Training]) -> dict[int, dict[str, float]]:
@@ -167,10 +187,12 @@ def _num_failed(trials: list[Trial]) -> int:
     return sum(trial.status == "FAILED" for trial in trials)
 
 
-def _seconds(trial: Trial) -> float:
+def seconds_of(trial: Trial) -> float:
+    """What the teacher took for a trial."""
     return trial.metrics.get_best_value(tuner_oracles.SECONDS)
 
 
-def _values(hyperparameters) -> str:
+def values_of(hyperparameters: keras_tuner.HyperParameters) -> str:
+    """A trial's choices in one line."""
     values = hyperparameters.values
     return ", ".join(f"{name}={value}" for name, value in values.items())

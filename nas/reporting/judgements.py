@@ -48,3 +48,8 @@ def by_name(searches: list[Search]) -> dict[str, list[Entry]]:
         name = " ".join([search.config.evaluation, *changes])
         found.setdefault(name, []).extend(search.entries)
     return found
+
+
+def texts(found: dict[str, list[Entry]]) -> dict[str, str]:
+    """Key -> architecture as its space writes it, of entries by evaluation."""
+    return {entry.key: entry.architecture for own in found.values() for entry in own}

@@ -1,4 +1,4 @@
-"""Searches in the report: correlations, the best architectures, Table 1."""
+"""Searches in the report: correlations, best architectures, final evaluations."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas.evaluations.registry import EVALUATIONS
-from nas.reporting import benchmark, correlation, judgements, plots, tables
+from nas.reporting import (
+    benchmark,
+    comparisons,
+    correlation,
+    judgements,
+    plots,
+    tables,
+)
 from nas.reporting.benchmark import Groups
+from nas.reporting.comparisons import Comparison
 from nas.reporting.correlation import Scores
 from nas.reporting.judgements import Search
-from nas.search.journal import Entry
 
 
-def sections(
-    searches: list[Search], reference: str, groups: Groups, output: Path
-) -> Iterable[str]:
-    """Markdown of all searches together; figures go to the output folder.
+def judged(searches: list[Search]) -> list[Search]:
+    """Those that are no final evaluations."""
+    return [search for search in searches if search.config.evaluation != "final"]
+
+
+def compare(
+    searches: list[Search], reference: str, groups: Groups
+) -> Iterable[Comparison | str]:
+    """The judges of all searches beside each reference; Markdown where there is
+    nothing to compare.
 
     Args:
       reference: the evaluation that the others are compared with, or a file of
@@ -27,23 +40,13 @@ def sections(
       UserError: a file that is none of published accuracies, or has none of the
         searches' architectures.
     """
-    finals = [search for search in searches if search.config.evaluation == "final"]
-    judged = [search for search in searches if search not in finals]
-    by_name = judgements.by_name(judged)
-    if reference in EVALUATIONS:
-        yield from _correlations(by_name, reference, output)
-    elif judged:
-        yield from benchmark.sections(judged, Path(reference), groups, output)
-    for name, entries in by_name.items():
-        if name.split()[0] != reference:
-            yield f"## Best by {name}\n\n" + tables.best_table(entries)
-    if finals:
-        yield "## Final evaluation (Table 1)\n\n" + tables.table_1(finals)
+    own = judged(searches)
+    if reference not in EVALUATIONS:
+        return benchmark.compare(own, Path(reference), groups) if own else ()
+    return _compare(judgements.by_name(own), reference)
 
 
-def _correlations(
-    by_name: dict[str, list[Entry]], reference: str, output: Path
-) -> Iterable[str]:
+def _compare(by_name: dict, reference: str) -> Iterable[Comparison | str]:
     scores = {
         name: correlation.scores_of(entries)
         for name, entries in by_name.items()
@@ -51,8 +54,15 @@ def _correlations(
     }
     references = [name for name in scores if name.split()[0] == reference]
     for name in references:
-        proxies = {other: scores[other] for other in scores if other not in references}
-        yield from _correlation_sections(proxies, name, scores[name], output)
+        singles = {other: scores[other] for other in scores if other not in references}
+        yield comparisons.compare(
+            f"Rank correlation with {name} evaluation",
+            name,
+            singles,
+            scores[name],
+            _with_teacher(singles),
+            judgements.texts(by_name),
+        )
     if by_name and not references:
         yield (
             "## Rank correlation\n\nNone: no search here has the evaluation "
@@ -60,21 +70,43 @@ def _correlations(
         )
 
 
-def _correlation_sections(
-    proxies: dict[str, Scores], name_of_reference: str, reference: Scores, output: Path
+def _with_teacher(singles: dict[str, Scores]) -> dict[str, Scores]:
+    if "teacher" not in singles:
+        return {}
+    return {
+        f"teacher and {name}": correlation.rank_average(singles["teacher"], own)
+        for name, own in singles.items()
+        if name != "teacher"
+    }
+
+
+def sections(
+    searches: list[Search],
+    compared: list[Comparison | str],
+    reference: str,
+    output: Path,
 ) -> Iterable[str]:
-    proxies = dict(proxies)
-    if "teacher" in proxies:
-        for name in list(proxies):
-            if name != "teacher":
-                both = correlation.rank_average(proxies["teacher"], proxies[name])
-                proxies[f"teacher and {name}"] = both
-    yield (
-        f"## Rank correlation with {name_of_reference} evaluation\n\n"
-        + tables.correlation_table(proxies, reference)
-    )
-    if "teacher" in proxies:
-        flags = " ".join(name_of_reference.split()[1:])
+    """Markdown of all searches together; figures go to the output folder."""
+    for each in compared:
+        if isinstance(each, str):
+            yield each
+        elif each.is_published:
+            yield from benchmark.sections(each, output)
+        else:
+            yield from _sections(each, output)
+    for name, entries in judgements.by_name(judged(searches)).items():
+        if name.split()[0] != reference:
+            yield f"## Best by {name}\n\n" + tables.best_table(entries)
+    finals = [search for search in searches if search.config.evaluation == "final"]
+    if finals:
+        yield "## Final evaluation (Table 1)\n\n" + tables.table_1(finals)
+
+
+def _sections(comparison: Comparison, output: Path) -> Iterable[str]:
+    yield f"## {comparison.title}\n\n{tables.correlation_table(comparison)}"
+    if "teacher" in comparison.proxies:
+        flags = " ".join(comparison.name.split()[1:])
         figure = output / plots.file_name(f"figure_3c {flags}")
-        if plots.scatter(figure, proxies["teacher"], reference):
+        teacher = comparison.proxies["teacher"]
+        if plots.scatter(figure, teacher, comparison.reference):
             yield f"![Figure 3c]({figure.name})"

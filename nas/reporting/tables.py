@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gtn_tf.evaluation import tables
-from nas.reporting import correlation, regret
-from nas.reporting.correlation import Scores
+from nas.reporting import regret
+from nas.reporting.comparisons import Comparison
 from nas.reporting.regret import Gain
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry
@@ -29,35 +29,33 @@ PAPER = (
 )
 
 _GAIN_SECONDS = (60, 300, 1200)  # in the table of what a search gains
-_TERMS = (
+TERMS = (
     "The better half are those architectures that the row's own score puts above the "
     "others. Precision is how many of the row's top tenth are among the reference's "
     "top tenth."
 )
 
 
-def correlation_table(proxies: dict[str, Scores], reference: Scores) -> str:
+def correlation_table(comparison: Comparison) -> str:
     """Markdown: a row for each proxy, 95 % bootstrap intervals in brackets; below it
     what its columns are."""
     headers = ["proxy", "architectures", "Spearman", "Kendall"]
     headers += ["Spearman, better half", "Kendall, better half", "precision, top 10 %"]
     headers += ["seconds", "diverged"]
-    rows = []
-    for name, proxy in proxies.items():
-        found = correlation.agreement(proxy, reference)
-        if found is None:
-            continue
+    rows: list[list] = []
+    for name, found in comparison.agreements.items():
         cells = [
             *(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found[1:5]),
             f"{found.precision:.0%}",
             _seconds(found.seconds),
-            proxy.num_diverged,
+            comparison.proxies[name].num_diverged,
         ]
         rows.append([name, found.num_architectures, *cells])
+    reference = comparison.reference
     seconds = _seconds(reference.mean_seconds(reference.scores))
     own = [len(reference.scores), *[""] * 5, seconds, reference.num_diverged]
     rows.append(["(reference)", *own])
-    return f"{tables.markdown(rows, headers)}\n\n{_TERMS}"
+    return f"{tables.markdown(rows, headers)}\n\n{TERMS}"
 
 
 def gains_table(gains: dict[str, tuple[float, Gain]], best: float) -> str:

@@ -15,6 +15,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from nas.spaces.graphs import CellGraph
 from nas.spaces.operations import PLAIN, Style
 from nas.spaces.regularization import Regularization
 from nas.spaces.size import Size
@@ -27,7 +28,8 @@ class SearchSpace(abc.ABC):
     """What a space has to say of its architectures.
 
     A subclass gives the abstract methods. `sample`, `mutate` and `key` follow from
-    them, and are overridden where the space has its own way.
+    them, and are overridden where the space has its own way; so is `graphs`, which
+    draws nothing.
 
     Attributes:
       name: in the registry, and of the flag --space.
@@ -84,6 +86,11 @@ class SearchSpace(abc.ABC):
         Raises:
           UserError: no such network can be built.
         """
+
+    def graphs(self, architecture: Architecture) -> tuple[CellGraph, ...]:
+        """Its different cells, as the report draws them; none of a space without."""
+        del architecture
+        return ()
 
     def key(self, architecture: Architecture) -> str:
         """16 hexadecimal digits, the same for architectures whose networks are

@@ -12,6 +12,7 @@ from nas.spaces import blueprint, darts
 from nas.spaces.base import SearchSpace, Size
 from nas.spaces.cells import NUM_INPUTS, NodeSpec
 from nas.spaces.darts import NUM_NODES, DartsCell, DartsSpec
+from nas.spaces.graphs import CellGraph, of_nodes
 from nas.spaces.operations import PLAIN, Style, factorized_reduction, pooling
 from nas.spaces.regularization import Regularization
 
@@ -35,6 +36,17 @@ class DartsSpace(SearchSpace):
     def decode(self, text: str) -> DartsSpec:
         """The architecture of a genotype or of pairs of numbers."""
         return darts.decode(text)
+
+    def graphs(self, architecture: DartsSpec) -> tuple[CellGraph, ...]:
+        """Normal and reduction cell; all nodes are the output."""
+        cells = {
+            "normal cell": architecture.normal_cell,
+            "reduction cell": architecture.reduction_cell,
+        }
+        return tuple(
+            of_nodes(name, cell.nodes, cell.outputs, darts.OPERATIONS)
+            for name, cell in cells.items()
+        )
 
     def canonical(self, architecture: DartsSpec) -> DartsSpec:
         """That of the least numbering of nodes."""

@@ -10,6 +10,7 @@ import keras_tuner
 
 from nas.spaces import nao
 from nas.spaces.base import SearchSpace, Size
+from nas.spaces.graphs import CellGraph, of_nodes
 from nas.spaces.nao import ArchitectureSpec, CellSpec, NodeSpec
 from nas.spaces.nao_network import build_network
 from nas.spaces.operations import PLAIN, Style
@@ -42,6 +43,17 @@ class NaoSpace(SearchSpace):
     def decode(self, text: str) -> ArchitectureSpec:
         """The architecture of NAO's integers or its JSON."""
         return nao.read(text)
+
+    def graphs(self, architecture: ArchitectureSpec) -> tuple[CellGraph, ...]:
+        """Convolution and reduction cell; what no node reads is the output."""
+        cells = {
+            "convolution cell": architecture.conv_cell,
+            "reduction cell": architecture.reduction_cell,
+        }
+        return tuple(
+            of_nodes(name, cell.nodes, cell.outputs, nao.OPERATIONS)
+            for name, cell in cells.items()
+        )
 
     def canonical(self, architecture: ArchitectureSpec) -> ArchitectureSpec:
         """That of the least numbering of nodes and operations."""

@@ -11,6 +11,7 @@ import keras_tuner
 
 from nas.spaces import nasbench201, regularization
 from nas.spaces.base import SearchSpace, Size
+from nas.spaces.graphs import CellGraph, Edge
 from nas.spaces.heads import auxiliary_head, classifier
 from nas.spaces.nasbench201 import EDGES, NONE, OPERATIONS, SKIP, EdgeCell
 from nas.spaces.operations import PLAIN, Style, pooling
@@ -18,6 +19,7 @@ from nas.spaces.regularization import DropPath, Regularization
 
 _PLACES = [f"edge_{source}_{target}" for source, target in EDGES]
 _NUM_STAGES = 3
+_NODES = ("input", "node 1", "node 2", "output")
 
 
 class NasBench201Space(SearchSpace):
@@ -36,6 +38,14 @@ class NasBench201Space(SearchSpace):
     def decode(self, text: str) -> EdgeCell:
         """The cell of that text or of six numbers."""
         return nasbench201.decode(text)
+
+    def graphs(self, architecture: EdgeCell) -> tuple[CellGraph, ...]:
+        """The one cell, also the edges that bring zeros."""
+        edges = (
+            Edge(_NODES[source], _NODES[target], OPERATIONS[number])
+            for (source, target), number in architecture.by_edge.items()
+        )
+        return (CellGraph("cell", tuple(edges)),)
 
     def canonical(self, architecture: EdgeCell) -> EdgeCell:
         """That of the lesser of two numberings of the nodes."""
