@@ -1,6 +1,9 @@
 """How Sphinx makes the site: `bin/docs`."""
 
 import gtn_tf
+from gtn_tf.commands import tensorflow_start
+
+tensorflow_start.load()
 
 project = "gtn_tf"
 release = gtn_tf.__version__

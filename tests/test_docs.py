@@ -60,17 +60,17 @@ def test_no_page_asks_another_address(site):
 
 @pytest.mark.parametrize(
     ("link", "told"),
-    [("[x](no_such_page.md)", "no_such_page"), ("[x](guide.md#nowhere)", "nowhere")],
+    [("[x](no_such_page.md)", "no_such_page"), ("[x](train.md#nowhere)", "nowhere")],
 )
 def test_a_dead_link_fails(tmp_path, link, told):
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
-    kept = ("conf.py", "index.md", "guide.md", "teacher.png")
+    kept = ("conf.py", "index.md", "train.md", "teacher.png")
     for path in (tmp_path / "docs").iterdir():
         if path.name not in kept:
             path.unlink()
-    (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nText.\n")
+    (tmp_path / "docs" / "train.md").write_text("# Train\n\nText.\n")
     (tmp_path / "docs" / "index.md").write_text(
-        f"# Front\n\n{link}\n\n```{{toctree}}\nguide\n```\n"
+        f"# Front\n\n{link}\n\n```{{toctree}}\ntrain\n```\n"
     )
     result = build(tmp_path / "docs", tmp_path / "site")
     assert result.returncode != 0

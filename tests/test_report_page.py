@@ -61,8 +61,8 @@ def test_two_seeds_and_their_difference_from_real_data(tmp_path):
     made = make(tmp_path, *folders)
     half = stats.t.ppf(0.975, 1) * stats.sem([0.9, 0.92])
     assert (
-        "After 10 steps of 32 images fresh networks taught by teacher recognize 91.0% "
-        f"of digits images (95 % interval {0.91 - half:.1%} to 100.0% over 2 seeds), "
+        "After 10 steps of 32 images fresh networks taught by the teacher recognize "
+        f"91.0% of digits images (95 % interval {0.91 - half:.1%} to 100.0% over 2 seeds), "
         "10.5 points more than by as many steps of real data (difference +4.1 to "
         "+16.9)."
     ) in head_of(made)
@@ -119,7 +119,9 @@ def test_runs_of_other_flags_are_told_apart(tmp_path):
     made = make(tmp_path, *folders)
     lines = {row["line"] for row in rows_of(made, "outer-loop")}
     assert "teacher --num_inner_steps=5" in lines and len(lines) == 4
-    assert "After 5 steps of 32 images fresh networks taught by teacher --num" in made
+    assert (
+        "After 5 steps of 32 images fresh networks taught by the teacher --num" in made
+    )
 
 
 def test_what_a_teacher_shows_and_its_rates(tmp_path):

@@ -121,9 +121,10 @@ def _conclusion(group: Group) -> Iterator[str]:
         f"After {steps} steps of {flags['inner_batch_size']} images" if steps else ""
     )
     dataset = flags.get("dataset", "the test")
+    article = "the " if group.own_source == TEACHER else ""
     sentence = (
         f"{after or 'After a few steps'} fresh networks taught by "
-        f"{group.name(group.own_source)} recognize {found.mean:.1%} of {dataset} "
+        f"{article}{group.name(group.own_source)} recognize {found.mean:.1%} of {dataset} "
         f"images ({_interval(found)})"
     )
     gained = (
