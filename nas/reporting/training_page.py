@@ -124,8 +124,8 @@ def _conclusion(group: Group) -> Iterator[str]:
     article = "the " if group.own_source == TEACHER else ""
     sentence = (
         f"{after or 'After a few steps'} fresh networks taught by "
-        f"{article}{group.name(group.own_source)} recognize {found.mean:.1%} of {dataset} "
-        f"images ({_interval(found)})"
+        f"{article}{group.name(group.own_source)} recognize {found.mean:.1%} of "
+        f"{dataset} images ({_interval(found)})"
     )
     gained = (
         run_groups.difference(ours, group.accuracies(REAL))
