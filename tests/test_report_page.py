@@ -63,8 +63,8 @@ def test_two_seeds_and_their_difference_from_real_data(tmp_path):
     assert (
         "After 10 steps of 32 images fresh networks taught by the teacher recognize "
         f"91.0% of digits images (95 % interval {0.91 - half:.1%} to 100.0% over 2 "
-        "seeds), 10.5 points more than by as many steps of real data (difference +4.1 to "
-        "+16.9)."
+        "seeds), 10.5 points more than by as many steps of real data (difference +4.1 "
+        "to +16.9)."
     ) in head_of(made)
     assert f"known to {100 * (1 - 0.91 + half):.0f} points only" in head_of(made)
     assert "near chance" not in head_of(made)  # nobody knows the number of classes
