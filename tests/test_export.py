@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -74,6 +76,7 @@ def test_a_ready_teacher_is_half_as_large_and_has_a_card(run, tmp_path, monkeypa
 
 READER = """
 import sys
+import textwrap
 
 sys.modules["gtn_tf"] = None
 import keras
@@ -115,6 +118,26 @@ def test_others_read_it_without_this_library(run, tmp_path):
     ).stdout
     for name in ("batch", "images", "hyperparameters", "preprocess", "description"):
         assert f"signature_def['{name}']" in shown
+
+
+def test_the_calls_that_the_documents_show(run, tmp_path):
+    config, _, trained = run
+    export.run(ExportConfig(config.workdir, str(tmp_path)))
+    page = pathlib.Path(__file__).parents[1] / "docs" / "teach.md"
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", page.read_text(), re.MULTILINE)
+    [calls] = [textwrap.dedent(b) for b in blocks if "saved_model.load" in b]
+    shapes = "print(rates.shape, images.shape, targets.shape, probabilities.shape)"
+    script = f'import sys; sys.modules["gtn_tf"] = None\n{calls}\n{shapes}'
+    printed = subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    batch = config.inner_batch_size
+    assert printed == f"(2,) ({batch}, 8, 8, 1) ({batch}, 10) (3, 10)\n"
 
 
 def test_the_default_output_is_in_the_run_and_can_be_written_again(run):
