@@ -41,6 +41,11 @@ SPACE = """
         model.compile("adam", loss, jit_compile=False)
         return model
 
+    def fails(hp):
+        if hp.Float("rate", 0, 1):  # but for its default
+            raise ValueError("no such layer")
+        return plain(hp)
+
     def one_hot(hp):
         return build(hp, "categorical_crossentropy")
 """
@@ -142,6 +147,14 @@ def test_finalists_in_the_report(space, whole):
     best = max(accuracy for _, epochs, accuracy in trainings if epochs == 4)
     finalists = text.split("## Finalists of spaces:build")[1]
     assert f"| {best:.4g} " in finalists.splitlines()[4]
+
+
+def test_a_hypermodel_that_always_fails_is_told_in_one_line(space):
+    config = SearchConfig(**flags("failed", "fails", num_finalists=0, max_trials=25))
+    with pytest.raises(UserError) as raised:
+        search.run(config)
+    assert "spaces:fails failed in 20 trials in a row" in str(raised.value)
+    assert "no such layer" in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_a_search_without_finalists_in_the_report(space):

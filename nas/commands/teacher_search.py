@@ -26,7 +26,12 @@ from nas.search.config import SearchConfig
 from nas.search.context import build_context
 from nas.search.real_epochs import Finalist
 from nas.search.tuner import TeacherTuner
-from nas.search.tuner_oracles import OBJECTIVE, SECONDS, build_oracle
+from nas.search.tuner_oracles import (
+    MAX_FAILURES_IN_A_ROW,
+    OBJECTIVE,
+    SECONDS,
+    build_oracle,
+)
 
 
 def run(config: SearchConfig) -> None:
@@ -146,8 +151,25 @@ def _search(
             )
             if config.num_finalists and config.role != "worker":
                 tuner.check_compiled()  # sooner than after the whole search
-        tuner.search(split.images, split.labels, verbose=0)
+        with _telling_of_failures(config):
+            tuner.search(split.images, split.labels, verbose=0)
     return tuner
+
+
+@contextlib.contextmanager
+def _telling_of_failures(config: SearchConfig) -> Iterator[None]:
+    """Within, keras-tuner's end after so many failures in a row is a user's mistake."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("Number of consecutive failures"):
+            raise
+        last = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"--hypermodel={config.hypermodel} failed in {MAX_FAILURES_IN_A_ROW} "
+            f"trials in a row, the last with {last!r}: correct it; each trial's "
+            "trial.json has its traceback"
+        ) from error
 
 
 def _halve(

@@ -10,7 +10,7 @@ from nas.search.registry import TUNER_ORACLES
 OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 SECONDS = "seconds"  # a trial's other metric
 # Where some architectures cannot be built, keras-tuner's 3 fail in a row by chance.
-_MAX_FAILURES_IN_A_ROW = 20
+MAX_FAILURES_IN_A_ROW = 20
 
 
 def build_oracle(name: str, max_trials: int, seed: int) -> keras_tuner.Oracle:
@@ -28,7 +28,7 @@ def build_oracle(name: str, max_trials: int, seed: int) -> keras_tuner.Oracle:
         objective=OBJECTIVE,
         max_trials=max_trials,
         seed=seed + 1,  # keras-tuner takes 0 for no seed
-        max_consecutive_failed_trials=_MAX_FAILURES_IN_A_ROW,
+        max_consecutive_failed_trials=MAX_FAILURES_IN_A_ROW,
     )
 
 
