@@ -15,8 +15,13 @@ def test_every_cell_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    shortened = [re.sub(r"OUTER_STEPS = \d+", "OUTER_STEPS = 1", s) for s in sources]
-    assert shortened != sources
+    shortened = [
+        re.sub(
+            r"(NUM_\w+) = \d+", r"\1 = 1", re.sub(r"RATES = .*", "RATES = (0.01,)", s)
+        )
+        for s in sources
+    ]
+    assert shortened[0].count(" = 1 ") == 2 and "RATES = (0.01,)" in shortened[0]
     small = 'learner="digits:8-8-8", leave_out="", vary="none", warm_start_steps=0, '
     quick = [s.replace("workdir=", f"{small}workdir=") for s in shortened]
     assert quick != shortened
@@ -24,8 +29,10 @@ def test_every_cell_runs(tmp_path, monkeypatch, capsys):
     for source in quick:
         exec(compile(source, str(NOTEBOOK), "exec"), names)
     printed = capsys.readouterr().out
-    assert len(re.findall(r"(?:SGD|Adam) .*%", printed)) == 6
-    assert re.search(r"10 steps in [\d.]+ s\ntest accuracy [\d.]+%", printed)
+    told = r"[\d.]+% \([\d.]+% to [\d.]+%\)"
+    assert len(re.findall(rf"taught, test accuracy of 1 models: {told}", printed)) == 2
+    assert len(re.findall(rf"(?:SGD|Adam) +0.01 +validation {told}", printed)) == 4
+    assert len(re.findall(rf"(?:SGD|Adam) at 0.01, test: {told}", printed)) == 4
     assert (tmp_path / "runs" / "tutorial" / "results.json").is_file()
 
 
@@ -34,5 +41,6 @@ def test_what_readers_see_was_run():
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     text = "".join("".join(output.get("text", [])) for output in outputs)
-    assert "(700 outer steps" in text
+    assert "(600 outer steps" in text and "of 5 models" in text
+    assert len(re.findall("validation", text)) == 2 * 2 * 7  # models, optimizers, rates
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
