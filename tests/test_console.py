@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPTS = {
     path.name: path.read_text()
     for path in (ROOT / "bin").iterdir()
-    if path.is_file() and not path.suffix and path.name != "test"
+    if path.is_file() and not path.suffix and path.name not in ("test", "docs")
 }
 
 

@@ -157,6 +157,7 @@ class Loaded:
         )
         description = {
             "dataset": "small",
+            "data_digest": build_dataset().digest,
             "class_names": ["cat", "dog", "größer"],
             "mean": [100, 20],
             "std": [50, 4],
