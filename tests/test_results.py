@@ -173,6 +173,22 @@ def test_what_stock_models_are_taught_is_that_of_the_records(document, folder, c
         assert rows[model][column].startswith(f"{100 * np.mean(accuracies):.1f} %")
 
 
+@pytest.mark.parametrize(
+    "folder, column", [("mnist", "MNIST"), ("fashion_mnist", "Fashion-MNIST")]
+)
+def test_ready_teachers_own_kinds_are_those_of_the_records(folder, column):
+    teacher, real = (
+        json.loads((MEASURED / name / "results.json").read_text())["teacher"]
+        for name in (f"ready_{folder}", f"ready_{folder}_real")
+    )
+    text = (MEASURED.parent / "RESULTS.md").read_text()
+    rows = table_with(text[text.index("| kind | digits | MNIST |") :], "kind")
+    for family, own in teacher["kinds"].items():
+        cell = rows[family][column]
+        assert cell.startswith(f"{100 * own['mean']:.1f} %")
+        assert f"real {100 * real['kinds'][family]['mean']:.1f} %" in cell
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_default_run_is_that_of_the_record(seed):
     path = MEASURED / f"default_seed_{seed}" / "results.json"
