@@ -51,7 +51,9 @@ def test_later_commands_find_the_same_split(run, monkeypatch, tmp_path):
     assert described["dataset"] == "pets"
     assert described["class_names"] == ["cat", "dog", "eel"]
     evaluate.run(
-        evaluate.EvaluationConfig(run.workdir, measures="inner_steps", num_learners=2)
+        evaluate.EvaluationConfig(
+            run.workdir, measures="inner_steps", num_test_learners=2
+        )
     )
     export.run(export.ExportConfig(run.workdir, str(tmp_path / "export")))
     learner = keras.models.load_model(tmp_path / "export" / "learner.keras")
