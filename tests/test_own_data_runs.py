@@ -85,7 +85,7 @@ def test_images_that_changed_are_told_of(run, tmp_path, capsys):
         run.workdir,
         data_dir=str(tmp_path),
         measures="inner_steps",
-        num_learners=2,
+        num_test_learners=2,
     )
     told = "'train': 46, 'validation': 10, 'test': 10"
     # The old place is there still: a path that is whole is not looked for elsewhere.
