@@ -121,6 +121,8 @@ def test_flags_and_test_accuracy_are_there_to_compare_runs_by(tmp_path):
     assert found["seed"].number_value == 3
     assert found["outer_learning_rate"].number_value == 0.25
     assert found["augment"].bool_value is True
+    trial = f"{tmp_path.parent.name}/{tmp_path.name}"
+    assert told.session_start_info.group_name == trial
 
 
 def test_curriculum_is_an_image_and_a_file(tmp_path):

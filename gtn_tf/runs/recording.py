@@ -28,7 +28,9 @@ class Summaries:
         self._writer = tf.summary.create_file_writer(str(folder))
         self._has_charts = False
         with files.file_errors(), self._writer.as_default(step=0):
-            hparams.hparams(flags, trial_id=folder.name)
+            # All variants of a study have a run called seed_0.
+            trial = "/".join(folder.absolute().parts[-2:])
+            hparams.hparams(flags, trial_id=trial)
 
     def step(self, progress: Progress, result: StepResult) -> None:
         """Scalars of one outer step."""
