@@ -49,6 +49,8 @@ def test_later_commands_find_the_same_split(run, monkeypatch, tmp_path):
     described = gtn_tf.load_teacher(run.workdir).description
     assert described["data_digest"] == dataset.digest
     assert described["dataset"] == "pets"
+    # No folder of its maker's machine goes out with it.
+    assert described["flags"]["dataset"] == "folder:pets"
     assert described["class_names"] == ["cat", "dog", "eel"]
     evaluate.run(
         evaluate.EvaluationConfig(
@@ -159,7 +161,7 @@ def test_meta_train_by_name_is_bin_trains_run(tmp_path):
     )
     latents = np.zeros((2, problems.SMALL_RUN.latent_size))
     assert teacher.images(latents, [0, 1]).shape == (2, 8, 9, 3)
-    assert teacher.description["flags"]["dataset"] == name
+    assert teacher.description["flags"]["dataset"] == "npz:colors.npz"
     expected = load(name, None, seed=5, image_size="8x9")
     assert teacher.description["data_digest"] == expected.digest
     context = build_context(SearchConfig(dataset=name, teacher=workdir))

@@ -293,3 +293,8 @@ def test_a_source_without_a_path(name):
 def test_arrays_of_a_program_have_no_name_to_load_by():
     with pytest.raises(ValueError, match="Python program.*numpy.savez.*npz:FILE"):
         loaders.load("python:arrays-12345678", None, 0)
+
+
+def test_a_path_that_the_system_refuses():
+    with pytest.raises(ValueError, match="cannot be read .File name too long.*permis"):
+        load("a" * 300)

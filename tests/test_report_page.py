@@ -82,7 +82,7 @@ def test_two_seeds_and_their_difference_from_real_data(tmp_path):
         "wide (unseen)"
     ] * 2
     assert float(kinds[3]["mean"]) == pytest.approx(0.805)
-    assert "images-0" not in made and 'id="teacher"' not in made  # nothing to show
+    assert "teacher-images-0" not in made and 'id="teacher"' not in made  # nothing to show
 
 
 def test_one_run_says_that_it_is_one(tmp_path):
@@ -131,7 +131,7 @@ def test_what_a_teacher_shows_and_its_rates(tmp_path):
     assert len(told) == 10 * min(10, teacher.num_inner_steps)
     assert told[0] == "class 0, inner step 1"
     assert told[-1] == f"class 9, inner step {teacher.num_inner_steps}"
-    rates = rows_of(made, "rates-learning-rate")
+    rates = rows_of(made, "teacher-learning-rate")
     assert [int(row["inner step"]) for row in rates] == [
         *range(1, teacher.num_inner_steps + 1)
     ]
@@ -181,6 +181,25 @@ def test_a_search_beside_published_accuracies(tmp_path):
     assert made.count('class="cell"') == 2 * 3  # three best of two
     for term in ("better half", "precision"):
         assert f"<dt>{term}</dt>" in made
+
+
+def test_the_teacher_that_judged_is_shown_while_it_is_the_same(tmp_path):
+    run = write_training(tmp_path / "run", with_teacher=True)
+    folder = write_search(
+        tmp_path / "t", "teacher", [0.2, 0.7], dataset="digits", teacher=run
+    )
+    record = tmp_path / "t" / "teacher.json"
+    teacher = gtn_tf.load_teacher(run)
+    record.write_text(json.dumps(teacher.description))
+    made = make(tmp_path, folder)
+    rates = rows_of(made, "judges-teacher-learning-rate")
+    found = [float(row["learning rate"]) for row in rates]
+    assert found == pytest.approx(teacher.hyperparameters["learning_rate"].tolist())
+    assert "What the teacher of t shows" in made
+    # With its run on the page it is shown once.
+    assert "judges-teacher" not in make(tmp_path, folder, run)
+    record.write_text(json.dumps(teacher.description | {"seconds": 1.0}))
+    assert "judges-teacher" not in make(tmp_path, folder)
 
 
 def test_scores_near_chance_and_no_agreement_are_warned_of(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import gtn_tf
+from gtn_tf.data import dataset_flags
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
 from gtn_tf.runs import meta_training, recording, run_setup, workdirs
@@ -106,8 +107,11 @@ def export_teacher(trained: Trained, folder: Path, half: bool = False) -> None:
 
 
 def _provenance(trained: Trained) -> dict:
+    config = trained.setup.config
+    # Others get the teacher: they need not know its maker's folders.
+    dataset = dataset_flags.without_folders(config.dataset)
     return {
-        "flags": trained.setup.config.fixed(),
+        "flags": config.fixed() | {"dataset": dataset},
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
         "versions": {

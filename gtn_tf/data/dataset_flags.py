@@ -32,6 +32,12 @@ def with_whole_path(name: str, data_dir: str) -> str:
     return f"{source}:{Path(path).expanduser().absolute()}"
 
 
+def without_folders(name: str) -> str:
+    """The name of a data set as others may read it: of a path, its last part."""
+    source, _, path = name.partition(":")
+    return f"{source}:{Path(path).name}" if source in OWN else name
+
+
 def is_same(name: str, other: str) -> bool:
     """Whether two names can stand for one data set, which may have moved."""
     sources = [text.partition(":")[0] for text in (name, other)]

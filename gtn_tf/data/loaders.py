@@ -92,7 +92,14 @@ def _find(name: str, path: str, data_dir: str | None) -> Path:
 
 def _load_folder(name: str, path: Path, seed: int, size) -> Dataset:
     short = dataset_flags.short_name(name)
-    given, class_names = read_folder(path, size)
+    try:
+        given, class_names = read_folder(path, size)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"--dataset={name} cannot be read ({reason}: {error.filename}); needed: "
+            "folders and images that you may read; correct the path or its permissions"
+        ) from error
     splits = complete(short, given, class_names, seed)
     return build_dataset(short, splits, class_names)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures
 from gtn_tf.runs.config import TrainingConfig
@@ -31,7 +32,7 @@ def card(folder: Path, config: TrainingConfig) -> str:
     stock = _stock(rows)
     return "\n".join(
         [
-            f"# Teacher: {config.dataset}",
+            f"# Teacher: {dataset_flags.without_folders(config.dataset)}",
             "",
             f"{config.num_inner_steps} steps of {config.inner_batch_size} images. "
             f"{results['num_outer_steps']} outer steps, {results['seconds']:,.0f} s on "

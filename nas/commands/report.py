@@ -68,7 +68,9 @@ def run(config: ReportConfig) -> Path:
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"
         parts = [
-            search_page.part(found.searches, compared),
+            search_page.part(
+                found.searches, compared, [run.folder for run in found.training]
+            ),
             hypermodel_page.part(found.hypermodels),
             training_page.part(found.training),
         ]

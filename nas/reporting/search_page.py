@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
-from nas.reporting import cell_drawing, judgements, search_figures, searches
+from nas.reporting import (
+    cell_drawing,
+    judgements,
+    search_figures,
+    search_teachers,
+    searches,
+)
 from nas.reporting.comparisons import TEACHER, Comparison, source_of
 from nas.reporting.content import Figure, Part, Section, Table
 from nas.reporting.judgements import Search
@@ -23,8 +28,14 @@ _NEAR_CHANCE = 0.1  # of the way from chance to all right
 _ACCURACIES = ("teacher", "real_steps", "early_stopped", "search")
 
 
-def part(found: list[Search], compared: list[Comparison | str]) -> Part:
-    """The page's part on searches; its sections may be none."""
+def part(
+    found: list[Search], compared: list[Comparison | str], runs: Iterable[Path]
+) -> Part:
+    """The page's part on searches; its sections may be none.
+
+    Args:
+      runs: folders of the training runs that the page has too.
+    """
     own = [each for each in compared if isinstance(each, Comparison)]
     commands = tuple(
         f"bin/search --flagfile={shlex.quote(f'{search.config.workdir}/flags.txt')}"
@@ -49,6 +60,7 @@ def part(found: list[Search], compared: list[Comparison | str]) -> Part:
             "The best architectures",
             figures=tuple(_drawings(found, judged, own, commands)),
         ),
+        search_teachers.section(found, runs),
         Section("search-cost", "Cost of the searches", tables=_costs(found)),
     ]
     return Part(
@@ -181,14 +193,8 @@ def _weak_scores(
         )
 
 
-def _teacher_records(found: list[Search]) -> list[dict]:
-    paths = (Path(search.config.workdir) / "teacher.json" for search in found)
-    records = {path.read_text(): None for path in paths if path.is_file()}
-    return [json.loads(text) for text in records]
-
-
 def _num_classes(found: list[Search]) -> int | None:
-    records = _teacher_records(found)
+    records = search_teachers.records(found)
     return len(records[0]["class_names"]) if records else None
 
 
@@ -244,7 +250,7 @@ def _costs(found: list[Search]) -> tuple[tuple[str, Table], ...]:
         if entries:
             each = f"{total / len(entries):.2g}"
             rows.append((judge, len(entries), each, f"{total:.0f}"))
-    for record in _teacher_records(found):
+    for record in search_teachers.records(found):
         if "seconds" in record:
             steps = record.get("num_outer_steps", "")
             name = f"meta-training of the teacher of {record['dataset']}, outer steps"

@@ -16,9 +16,9 @@ from gtn_tf.teaching import saved_teachers
 from gtn_tf.teaching.saved_teachers import SavedTeacher
 from nas.reporting import charts
 from nas.reporting.comparisons import TEACHER
-from nas.reporting.content import Figure, Table
+from nas.reporting.content import Figure, Section, Table
 
-_MOST_STEPS, _MOST_CLASSES = 10, 20  # that are shown
+_MOST_STEPS, _MOST_CLASSES, _MOST_TEACHERS = 10, 20, 3  # that are shown
 # Learned values that are curves of their own, and what they are called.
 _CURVES = {"learning_rate": "learning rate", "momentum": "momentum"}
 
@@ -39,7 +39,20 @@ def load(name: str, path: str, commands: tuple[str, ...]) -> NamedTeacher | None
         return None
 
 
-def images(number: int, shown: NamedTeacher) -> Figure:
+def section(key: str, teachers: list[NamedTeacher]) -> Section:
+    """What the first few of them show, and the rates that all have learned.
+
+    Args:
+      key: of the section; it is the beginning of its figures' keys.
+    """
+    shown = teachers[:_MOST_TEACHERS]
+    figures = [_images(f"{key}-images-{i}", each) for i, each in enumerate(shown)]
+    return Section(
+        key, "What the teacher shows", figures=(*figures, *_rates(key, teachers))
+    )
+
+
+def _images(key: str, shown: NamedTeacher) -> Figure:
     """One image for each class and each of up to ten inner steps."""
     teacher = shown.teacher
     names = teacher.class_names[:_MOST_CLASSES]
@@ -85,7 +98,7 @@ def images(number: int, shown: NamedTeacher) -> Figure:
     ]
     data = Table(("inner step", *(f"images of {n}" for n in names)), counted)
     title = f"What {shown.name} shows"
-    return Figure(f"images-{number}", title, text, data, shown.commands, None, body)
+    return Figure(key, title, text, data, shown.commands, None, body)
 
 
 def _by_class(teacher: SavedTeacher, step: int, num_classes: int) -> dict:
@@ -107,7 +120,7 @@ def _address(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def rates(shown: list[NamedTeacher]) -> Iterator[Figure]:
+def _rates(key: str, shown: list[NamedTeacher]) -> Iterator[Figure]:
     """Learned rate and momentum, each one curve over the inner steps."""
     for name, title in _CURVES.items():
         rows = [
@@ -120,7 +133,7 @@ def rates(shown: list[NamedTeacher]) -> Iterator[Figure]:
             continue
         values = [(row["line"], row["x"], row["y"]) for row in rows]
         yield Figure(
-            f"rates-{name.replace('_', '-')}",
+            f"{key}-{name.replace('_', '-')}",
             f"Learned {title} by inner step",
             f"The {title} that each inner step has, as the teacher has learned it with "
             "its images.",

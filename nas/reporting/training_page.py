@@ -13,7 +13,6 @@ from nas.reporting.training_runs import TrainingRun
 
 _WIDEST = 0.1  # an interval of accuracies, beyond which little can be said
 _NEAR_CHANCE = 0.1  # of the way from chance to all right
-_MOST_TEACHERS = 3  # whose images are shown
 
 
 def part(runs: list[TrainingRun]) -> Part:
@@ -38,7 +37,7 @@ def part(runs: list[TrainingRun]) -> Part:
             "Learning curves",
             figures=tuple(training_figures.figures(groups)),
         ),
-        teacher_section(teachers),
+        teacher_figures.section("teacher", teachers),
         Section("training-cost", "Cost of meta-training", tables=_costs(runs)),
     ]
     return Part(
@@ -48,14 +47,6 @@ def part(runs: list[TrainingRun]) -> Part:
         tuple(w for group in groups for w in _warnings(group, _chance(teachers))),
         tuple(s for s in sections if s.figures or any(t.rows for _, t in s.tables)),
     )
-
-
-def teacher_section(teachers: list[NamedTeacher]) -> Section:
-    """What teachers show, and the rates that they have learned."""
-    shown = teachers[:_MOST_TEACHERS]
-    figures = [teacher_figures.images(i, each) for i, each in enumerate(shown)]
-    rates = teacher_figures.rates(teachers)
-    return Section("teacher", "What the teacher shows", figures=(*figures, *rates))
 
 
 def _teachers(groups: list[Group]) -> list[NamedTeacher]:

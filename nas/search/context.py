@@ -52,6 +52,15 @@ def own_teacher(config: SearchConfig) -> Path | None:
     )
 
 
+def teacher_of(config: SearchConfig) -> str:
+    """Folder or name of the teacher that judges.
+
+    Raises:
+      UserError: as of `own_teacher`.
+    """
+    return str(own_teacher(config) or config.teacher or config.dataset)
+
+
 def check(config: SearchConfig) -> None:
     """Refuses, before a teacher is trained, data that a search cannot use.
 
@@ -119,7 +128,7 @@ def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:
             f"the search's own teacher is not in {own}: give a worker the --workdir of "
             "its chief, which trains it, or give all of them --teacher=FOLDER"
         )
-    return gtn_tf.load_teacher(own or config.teacher or config.dataset)
+    return gtn_tf.load_teacher(teacher_of(config))
 
 
 def _check_suits(
