@@ -153,19 +153,23 @@ def table_with(text, first):
 
 @pytest.mark.parametrize("document", ["README.md", "RESULTS.md"])
 @pytest.mark.parametrize(
-    "folder, column",
+    "folder, source, column",
     [
-        ("ready_digits", "digits"),
-        ("ready_mnist", "MNIST"),
-        ("ready_fashion_mnist", "Fashion-MNIST"),
-        ("ready_cifar10", "CIFAR-10"),
+        ("ready_digits", "gtn", "digits"),
+        ("ready_mnist", "gtn", "MNIST"),
+        ("ready_mnist_real", "real", "MNIST, real data"),
+        ("ready_fashion_mnist", "gtn", "Fashion-MNIST"),
+        ("ready_fashion_mnist_real", "real", "Fashion-MNIST, real data"),
+        ("ready_cifar10", "gtn", "CIFAR-10"),
     ],
 )
-def test_what_stock_models_are_taught_is_that_of_the_records(document, folder, column):
+def test_what_stock_models_are_taught_is_that_of_the_records(
+    document, folder, source, column
+):
     found = {}
     with (MEASURED / folder / "evaluation.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["measure"] == "stock_models" and row["source"] == "gtn":
+            if row["measure"] == "stock_models" and row["source"] == source:
                 found.setdefault(row["condition"], []).append(float(row["accuracy"]))
     rows = table_with((MEASURED.parent / document).read_text(), "model")
     assert set(rows) == set(found) == set(STOCK_MODELS)
