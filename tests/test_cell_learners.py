@@ -110,7 +110,7 @@ def test_a_run_with_a_plugin_is_set_up_and_read_again():
     )
     setup = run_setup.prepare(config)
     assert [str(spec) for spec in setup.specs] == ["nasbench201:2-1-4"]
-    assert setup.memory_policy.recompute is False
+    assert setup.memory_plan.policy.recompute is False
     assert TrainingConfig(**TrainingConfig.values_of(config.as_flagfile())) == config
 
 

@@ -52,7 +52,7 @@ RANGES = {
     "latent_size": (1, 100_000),
     "generator_output_scale": (1e-3, 1e3),
     "warm_start_steps": (0, 10**6),
-    "segment_length": (1, 100_000),
+    "segment_length": (0, 100_000),
     "validate_every": (1, 10**9),
     "checkpoint_every_seconds": (0, 1e9),
     "num_test_learners": (2, 10_000),

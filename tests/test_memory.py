@@ -9,10 +9,13 @@ import pytest
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.meta import costs, outer_loop
+from gtn_tf.meta import memory, outer_loop
+from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy
-from gtn_tf.runs import divergence, meta_training, run_setup
+from gtn_tf.networks import learners
+from gtn_tf.runs import divergence, memory_plans, meta_training, run_setup
 from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.memory_plans import MemoryPlan
 
 
 class Halves(keras.layers.Layer):
@@ -37,59 +40,121 @@ def one_output() -> keras.Model:
 
 
 @pytest.mark.parametrize(
-    "models, numbers",
-    [
-        ([two_outputs], 6 + 6 + 4 + 5 + 2 + 2),
-        ([one_output], 16 + 12 + 3),
-        ([two_outputs, one_output], 25 + 31),
-    ],
+    "model, numbers", [(two_outputs, 6 + 6 + 4 + 5 + 2 + 2), (one_output, 16 + 12 + 3)]
 )
-def test_bytes_of_counted_outputs(models, numbers):
-    built = [build() for build in models]
-    for batch_size in (1, 100):
-        expected = numbers * batch_size * 4 * 1.35
-        assert costs.activation_bytes(built, batch_size) == int(expected)
+def test_outputs_are_counted(model, numbers):
+    assert memory.num_outputs(model()) == numbers
 
 
-@pytest.mark.parametrize(
-    "bytes_per_step, num_inner_steps, expected",
-    [
-        (2**30, 1, False),
-        (2**30 + 1, 1, True),
-        (2**20, 1024, False),
-        (2**20, 1025, True),
-        (1, 10, False),
-    ],
-)
-def test_up_to_one_gibibyte_is_kept(bytes_per_step, num_inner_steps, expected):
-    assert costs.should_recompute(bytes_per_step, num_inner_steps) is expected
-
-
-KEEP, FIVE = (
+KEEP, ONE, FIVE = (
     MemoryPolicy(recompute=False),
+    MemoryPolicy(recompute=True, segment_length=1),
     MemoryPolicy(recompute=True, segment_length=5),
 )
+PROGRAM = 150_000_000
 
 
 @pytest.mark.parametrize(
     "memory_policy, expected",
-    [
-        (KEEP, 12 * (1000 + 30)),
-        (MemoryPolicy(recompute=True, segment_length=1), 12 * 30 + 1000),
-        (FIVE, 3 * 30 + 5 * 1000),
-    ],
+    [(KEEP, 13 * 1000), (ONE, 2 * 1000 + 12 * 30), (FIVE, 6 * 1000 + 3 * 30)],
 )
 def test_what_is_kept_at_the_peak(memory_policy, expected):
-    assert costs.kept_bytes(1000, 30, 12, memory_policy) == expected
+    found = memory.peak_bytes(Sizes(1000, 30), 12, memory_policy)
+    assert found - PROGRAM == expected
 
 
-def test_what_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(costs, "available_bytes", lambda: 2 * 10**9)
-    costs.check_fits(2 * 10**9)
-    with pytest.raises(ValueError, match=r"3.5 GB, and 2.0 GB .*--recompute=always"):
-        costs.check_fits(3_500_000_000)
-    monkeypatch.setattr(costs, "available_bytes", lambda: 0)  # not known
-    costs.check_fits(10**18)
+@pytest.mark.parametrize(
+    "sizes, length", [(Sizes(1000, 1), 1), (Sizes(10, 90), 30), (Sizes(1, 10**6), 100)]
+)
+def test_segments_that_take_the_least_memory(sizes, length):
+    """Of a hundred steps: near the root of 100 * state / step."""
+    found = memory.with_least_memory(sizes, 100)
+    least = memory.peak_bytes(sizes, 100, found)
+    for other in range(1, 101):
+        policy = MemoryPolicy(recompute=True, segment_length=other)
+        assert least <= memory.peak_bytes(sizes, 100, policy)
+    assert abs(found.segment_length - length) <= length / 5
+
+
+def test_what_a_step_keeps_is_counted_and_bounded():
+    config = dataclasses.replace(problems.SMALL_RUN, inner_optimizer="muon")
+    digits = loaders.load("digits", None, 0)
+    kept = {}
+    for num_steps in (3, 6):
+        run = dataclasses.replace(config, num_inner_steps=num_steps)
+        setup = run_setup.build(run, digits)
+        program = outer_loop.trace(setup.problem, setup.specs[0], 1.0, KEEP)
+        kept[num_steps] = memory.kept_by_step(program)
+    bound = memory_plans._bound(setup.specs[0], setup.problem)
+    models = [learners.build_model(setup.specs[0]), setup.problem.teacher.generator]
+    outputs = config.inner_batch_size * sum(map(memory.num_outputs, models))
+    assert 4 * outputs < kept[3] < bound.step
+    assert kept[6] == kept[3]
+
+
+STEP, STATE = 100_000, 2 * 4 * 364  # SMALL_RUN's learner has 364 parameters
+
+
+@pytest.fixture
+def plan_with(monkeypatch):
+    """A function (bytes that are available, changes) -> the plan of eight steps."""
+    digits = loaders.load("digits", None, 0)
+    monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)
+    monkeypatch.setattr(outer_loop, "trace", lambda *_: None)
+    monkeypatch.setattr(memory, "kept_by_step", lambda _: STEP)
+
+    def make(available, **changes):
+        monkeypatch.setattr(memory, "available_bytes", lambda: available)
+        config = dataclasses.replace(problems.SMALL_RUN, num_inner_steps=8, **changes)
+        setup = run_setup.build(config, digits)
+        return memory_plans.make(config, setup.problem, setup.specs)
+
+    return make
+
+
+def test_what_fits_is_kept_and_more_is_recomputed(plan_with):
+    enough = int(9 * STEP / 0.8) + 1
+    assert plan_with(0).policy == plan_with(enough).policy == KEEP
+    less = plan_with(enough - 2)
+    assert (less.is_bound, less.sizes) == (False, Sizes(STEP, STATE))
+    assert less.policy == memory.with_least_memory(less.sizes, 8) == ONE
+    assert less.peak_bytes == 2 * STEP + 8 * STATE
+    assert plan_with(enough - 2, segment_length=5).policy == FIVE
+    assert plan_with(enough, recompute="always", segment_length=5).policy == FIVE
+    with pytest.raises(ValueError, match=r"would take about .* GB, .*--recompute=auto"):
+        plan_with(enough - 2, recompute="never")
+    with pytest.raises(ValueError, match="would take about"):
+        plan_with(int((2 * STEP + 8 * STATE) / 0.8) - 1)
+
+
+def test_small_problems_are_not_counted(plan_with, monkeypatch):
+    monkeypatch.setattr(outer_loop, "trace", None)
+    plan = plan_with(10**10)
+    assert plan.is_bound and plan.policy == KEEP
+    assert plan.describe() == (
+        "activations of all 8 inner steps are kept, at most 0.0 GB more at the peak "
+        "of 10.0 GB available"
+    )
+
+
+def test_a_run_goes_on_in_the_way_that_it_began(tmp_path, capsys):
+    sizes = Sizes(10**6, 1000)
+    plan = MemoryPlan(FIVE, sizes, False, 10**9, 10)
+    assert memory_plans.of_run(tmp_path, plan) == FIVE
+    assert (
+        "again for segments of 5 inner steps, about 0.2 GB" in capsys.readouterr().err
+    )
+    assert memory_plans.of_run(tmp_path, plan._replace(policy=KEEP)) == FIVE
+    assert "warning" not in capsys.readouterr().err
+    scarce = plan._replace(policy=ONE, available=1000)
+    assert memory_plans.of_run(tmp_path, scarce) == ONE
+    told = capsys.readouterr().err
+    assert "began in another way, for which there is no memory now" in told
+    assert "computed again for each inner step" in told
+    assert memory_plans.of_run(tmp_path, plan) == ONE  # which is now its own
+    (tmp_path / "memory.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"memory.json does not say .* remove it"):
+        memory_plans.of_run(tmp_path, plan)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +182,13 @@ def test_available_memory(tmp_path, meminfo, limit, expected, limit_file, usage_
         if text is not None:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
-    assert costs.available_bytes(tmp_path / "meminfo", tmp_path) == expected
+    assert memory.available_bytes(tmp_path / "meminfo", tmp_path) == expected
 
 
 def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr(costs, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     config = TrainingConfig(workdir=str(tmp_path / "run"), recompute="never")
-    with pytest.raises(ValueError, match="would keep about"):
+    with pytest.raises(ValueError, match="would take about"):
         train.run(config)
     assert not (tmp_path / "run").exists()
 
@@ -132,7 +197,7 @@ def test_a_run_that_would_not_fit_here_is_restored(tmp_path, monkeypatch):
     config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path))
     digits = loaders.load("digits", None, 0)
     trained = meta_training.meta_train(run_setup.build(config, digits), tmp_path)
-    monkeypatch.setattr(costs, "available_bytes", lambda: 1)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1)
     monkeypatch.setattr(outer_loop, "build_optimizer", None)
     monkeypatch.setattr(divergence, "Guard", None)
     restored = meta_training.restore(run_setup.build(config, digits), tmp_path)

@@ -82,7 +82,9 @@ def test_two_seeds_and_their_difference_from_real_data(tmp_path):
         "wide (unseen)"
     ] * 2
     assert float(kinds[3]["mean"]) == pytest.approx(0.805)
-    assert "teacher-images-0" not in made and 'id="teacher"' not in made  # nothing to show
+    assert (
+        "teacher-images-0" not in made and 'id="teacher"' not in made
+    )  # nothing to show
 
 
 def test_one_run_says_that_it_is_one(tmp_path):

@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gtn_tf.commands import train
 from gtn_tf.data import batches, loaders
-from gtn_tf.meta import costs
 from gtn_tf.networks import generators, learners
 from gtn_tf.runs import data_records, meta_training, run_setup, workdirs
 from gtn_tf.runs.checkpoints import Checkpoints
@@ -289,11 +288,7 @@ def test_what_a_run_is_made_of_is_built_once(tmp_path, monkeypatch):
     assert begun == [once, once | {"build_model": 4, "sampler": 2}]
 
 
-def test_real_data_shares_what_does_not_depend_on_the_teacher(digits, monkeypatch):
-    sizes = []
-    monkeypatch.setattr(
-        costs, "should_recompute", lambda size, _: bool(sizes.append(size))
-    )
+def test_real_data_shares_what_does_not_depend_on_the_teacher(digits):
     setup = run_setup.build(SMALL, digits)
     for variable in setup.problem.variables:  # as if trained
         variable.assign(variable + 1)
@@ -304,9 +299,8 @@ def test_real_data_shares_what_does_not_depend_on_the_teacher(digits, monkeypatc
     assert real.config.teacher == "real" and real.config.seed == SMALL.seed
     for own, other in zip(real.problem.variables, alone.problem.variables, strict=True):
         np.testing.assert_array_equal(own, other)
-    policies = [own.memory_policy for own in (setup, real, alone)]
-    assert policies[1] == policies[2]
-    assert sizes[0] > sizes[1] == sizes[2]  # the generator's outputs are not kept
+    sizes = [own.memory_plan.sizes for own in (setup, real, alone)]
+    assert sizes[0].step > sizes[1].step == sizes[2].step  # no generator's outputs
 
 
 @pytest.mark.parametrize(

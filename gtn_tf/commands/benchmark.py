@@ -49,7 +49,8 @@ def build_parts(setup: RunSetup, size: int) -> list[Part]:
     alone, and the outer step around them."""
     setup = dataclasses.replace(setup, specs=setup.specs[:1])
     config, problem = setup.config, setup.problem
-    outer_step = run_setup.build_outer_step(setup, tf.Variable(1.0))
+    policy = setup.memory_plan.policy
+    outer_step = run_setup.build_outer_step(setup, tf.Variable(1.0), policy)
     evaluator = few_step.Evaluator(problem, setup.specs)
     learner = learners.build_model(setup.specs[0])
     matrix = tf.random.stateless_normal([size, size], [config.seed, 0])
@@ -70,7 +71,7 @@ def build_parts(setup: RunSetup, size: int) -> list[Part]:
                 problem,
                 learner,
                 config.outer_batch_size,
-                setup.memory_policy,
+                policy,
             ),
             lambda index: outer_step(index, config.seed).meta_loss.numpy(),
         ),

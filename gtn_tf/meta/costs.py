@@ -1,15 +1,11 @@
-"""What an outer step costs: floating point operations, and memory (Appendix D)."""
+"""What an outer step costs in floating point operations."""
 
 from __future__ import annotations
 
 import math
-import re
-from pathlib import Path
 
 import keras
-import tensorflow as tf
 
-from gtn_tf.errors import UserError
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 
 # In forward passes. Training: forward, and backward twice that. Differentiating it:
@@ -17,15 +13,6 @@ from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 _TRAINING = 3
 _DIFFERENTIATED = 3 * _TRAINING
 _SCORED = 3  # the meta-loss and its gradient
-
-_CGROUP_FILES = (  # limit and usage
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
-_BUDGET_BYTES = 1 << 30
-# A kept step holds more than its layers' outputs: products of the inner gradient.
-# On the MNIST learner 64-128-256 180 MB against 145 MB of outputs; with a reserve.
-_KEPT_PER_OUTPUT = 1.35
 
 
 def forward_flops(model: keras.Model) -> int:
@@ -70,81 +57,3 @@ def outer_step_flops(
 def _generator_flops(problem: MetaProblem) -> int:
     generator = problem.teacher.generator
     return forward_flops(generator) if generator else 0
-
-
-def activation_bytes(models: list[keras.Model], batch_size: int) -> int:
-    """Estimated bytes that one inner step keeps for the way back."""
-    numbers = sum(
-        math.prod(output.shape[1:])
-        for model in models
-        for layer in model.layers
-        for output in keras.tree.flatten(layer.output)
-    )
-    itemsize = 4  # float32; bfloat16 casts products only, and their inputs are kept
-    return int(numbers * batch_size * itemsize * _KEPT_PER_OUTPUT)
-
-
-def should_recompute(bytes_per_step: int, num_inner_steps: int) -> bool:
-    """True where keeping all inner steps' activations would exceed 1 GiB."""
-    return bytes_per_step * num_inner_steps > _BUDGET_BYTES
-
-
-def kept_bytes(
-    bytes_per_step: int,
-    state_bytes: int,
-    num_inner_steps: int,
-    memory_policy: MemoryPolicy,
-) -> int:
-    """Estimated bytes that one meta-gradient keeps at its peak.
-
-    Args:
-      bytes_per_step: of `activation_bytes`.
-      state_bytes: a learner's parameters and its optimizer's slots.
-    """
-    if not memory_policy.recompute:
-        return num_inner_steps * (bytes_per_step + state_bytes)
-    num_segments = math.ceil(num_inner_steps / memory_policy.segment_length)
-    return num_segments * state_bytes + memory_policy.segment_length * bytes_per_step
-
-
-def check_fits(needed: int) -> None:
-    """Refuses what the machine has no memory for; GPUs are not looked at.
-
-    Raises:
-      UserError: more is needed than is available.
-    """
-    available = available_bytes()
-    if available and needed > available and not tf.config.list_physical_devices("GPU"):
-        raise UserError(
-            f"one outer step would keep about {needed / 1e9:.1f} GB, and "
-            f"{available / 1e9:.1f} GB are available: give --recompute=always "
-            "--segment_length=1, a smaller --inner_batch_size, fewer "
-            "--num_inner_steps, or a narrower --learner"
-        )
-
-
-def available_bytes(
-    meminfo: Path = Path("/proc/meminfo"),
-    cgroup: Path = Path("/sys/fs/cgroup"),
-) -> int:
-    """Memory that can still be used; 0 where the system does not say.
-
-    Args:
-      meminfo: of the whole machine.
-      cgroup: of the container, whose limit less what it uses may be smaller; version
-        1 or 2.
-    """
-    found = []
-    if meminfo.is_file():
-        kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.M)
-        found += [1024 * int(kilobytes[1])] if kilobytes else []
-    for limit, usage in _CGROUP_FILES:
-        values = [_whole_number(cgroup / name) for name in (limit, usage)]
-        if None not in values:
-            found.append(max(0, values[0] - values[1]))
-    return min(found, default=0)
-
-
-def _whole_number(path: Path) -> int | None:
-    text = path.read_text().strip() if path.is_file() else ""
-    return int(text) if text.isdecimal() else None

@@ -154,35 +154,10 @@ class OuterStep:
     def _meta_gradient(self, spec: learners.LearnerSpec) -> Callable:
         """seed [2] -> StepResult, clipped gradients."""
         if spec not in self._compiled:
-            self._compiled[spec] = self._compile(spec)
-        return self._compiled[spec]
-
-    def _compile(self, spec: learners.LearnerSpec) -> Callable:
-        learner = StatelessModel(learners.build_model(spec))
-        problem = self.problem
-        count = problem.num_intermediate_losses
-
-        def outer_step(seed):
-            seeds = tf.unstack(tf.random.split(seed, 3), num=3)
-            meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
-                problem,
-                learner,
-                inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
-                seeds[2],
-                problem.objective.sample(count + 1, seeds[0]),
-                self.memory_policy,
+            self._compiled[spec] = trace(
+                self.problem, spec, self.clip_norm, self.memory_policy
             )
-            norm = tf.linalg.global_norm(gradients)
-            if self.clip_norm:
-                clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm, norm)
-                trust = tf.minimum(1.0, _CHAOTIC * self.clip_norm / norm)
-                gradients = [gradient * trust for gradient in clipped]
-            result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
-            return result, gradients
-
-        return tf.function(outer_step, autograph=False).get_concrete_function(
-            tf.TensorSpec([2], tf.int32)
-        )
+        return self._compiled[spec]
 
     def _apply(self, sums, finite) -> None:
         gradients = [total / self.learners_per_step for total in sums]
@@ -192,6 +167,39 @@ class OuterStep:
             return True
 
         tf.cond(finite, update, lambda: False)
+
+
+def trace(
+    problem: MetaProblem,
+    spec: learners.LearnerSpec,
+    clip_norm: float,
+    memory_policy: MemoryPolicy,
+) -> tf.types.experimental.ConcreteFunction:
+    """One kind's meta-gradient, compiled: seed [2] -> StepResult, clipped gradients."""
+    learner = StatelessModel(learners.build_model(spec))
+    count = problem.num_intermediate_losses
+
+    def outer_step(seed):
+        seeds = tf.unstack(tf.random.split(seed, 3), num=3)
+        meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
+            problem,
+            learner,
+            inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
+            seeds[2],
+            problem.objective.sample(count + 1, seeds[0]),
+            memory_policy,
+        )
+        norm = tf.linalg.global_norm(gradients)
+        if clip_norm:
+            clipped, _ = tf.clip_by_global_norm(gradients, clip_norm, norm)
+            trust = tf.minimum(1.0, _CHAOTIC * clip_norm / norm)
+            gradients = [gradient * trust for gradient in clipped]
+        result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
+        return result, gradients
+
+    return tf.function(outer_step, autograph=False).get_concrete_function(
+        tf.TensorSpec([2], tf.int32)
+    )
 
 
 @tf.function(autograph=False)

@@ -355,15 +355,16 @@ class TrainingConfig(fields.Config):
     recompute: str = field(
         "auto",
         "Whether activations are computed again on the way back (Appendix D) or kept. "
-        "auto decides by their estimated size.",
+        "auto keeps them where they fit into the memory that is available.",
         group="run",
         choices=("auto", "always", "never"),
     )
     segment_length: int = field(
-        1,
-        "Inner steps between the states that are kept when recomputing.",
+        0,
+        "Inner steps between the states that are kept when recomputing; 0 takes the "
+        "number that needs the least memory.",
         group="run",
-        low=1,
+        low=0,
         high=100_000,
     )
     precision: str = field(

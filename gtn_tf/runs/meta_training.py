@@ -20,6 +20,7 @@ from gtn_tf.runs import (
     divergence,
     image_grids,
     interruption,
+    memory_plans,
     recording,
     run_setup,
     workdirs,
@@ -128,7 +129,8 @@ class _Run:
         self.setup = setup
         self.evaluator = few_step.Evaluator(setup.problem, setup.specs)
         rate_factor = tf.Variable(1.0)
-        self._step = run_setup.build_outer_step(setup, rate_factor)
+        policy = memory_plans.of_run(folder, setup.memory_plan)
+        self._step = run_setup.build_outer_step(setup, rate_factor, policy)
         slots = [variable.value for variable in self._step.optimizer.variables]
         changed = [*setup.problem.variables, *slots]
         self._variables = [*changed, rate_factor]

@@ -10,14 +10,16 @@ import tensorflow as tf
 
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.meta import costs, inner_optimizers, outer_loop
+from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.objectives import Objective
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
+from gtn_tf.runs import memory_plans
 from gtn_tf.runs.config import TrainingConfig
+from gtn_tf.runs.memory_plans import MemoryPlan
 from gtn_tf.teachers.base import TeacherSpec
 from gtn_tf.teachers.registry import TEACHERS
 
@@ -41,34 +43,13 @@ class RunSetup:
     problem: MetaProblem
 
     @functools.cached_property
-    def memory_policy(self) -> MemoryPolicy:
-        """The memory policy; `auto` decides by the largest learner of the set.
-
-        Only training asks for it, and only training needs the memory.
+    def memory_plan(self) -> MemoryPlan:
+        """How memory is spent; only training asks for it, and only training needs it.
 
         Raises:
           UserError: the machine has no memory for it.
         """
-        config, generator = self.config, self.problem.teacher.generator
-        num_steps, batch_size = config.num_inner_steps, config.inner_batch_size
-        sizes = [_learner_size(spec, batch_size) for spec in self.specs]
-        per_step = max(activations for activations, _ in sizes)
-        if generator is not None:
-            per_step += costs.activation_bytes([generator], batch_size)
-        state_bytes = max(2 * 4 * num_params for _, num_params in sizes)
-        recompute = {
-            "always": True,
-            "never": False,
-            "auto": costs.should_recompute(per_step, num_steps),
-        }[config.recompute]
-        # What is kept by default is not kept in segments.
-        whole = config.recompute == "auto" and not recompute
-        policy = MemoryPolicy(
-            recompute=recompute,
-            segment_length=1 if whole else config.segment_length,
-        )
-        costs.check_fits(costs.kept_bytes(per_step, state_bytes, num_steps, policy))
-        return policy
+        return memory_plans.make(self.config, self.problem, self.specs)
 
     def with_real_data(self) -> RunSetup:
         """The control: real data with the same learners, T and batch size, as it
@@ -92,7 +73,7 @@ def prepare(config: TrainingConfig, dataset: Dataset | None = None) -> RunSetup:
     dataset = dataset or load_dataset(config)
     _choose_threads(config, dataset)
     setup = build(config, dataset)
-    _ = setup.memory_policy  # refused now where there is no memory for it
+    _ = setup.memory_plan  # refused now where there is no memory for it
     return setup
 
 
@@ -163,21 +144,13 @@ def _build_problem(
     )
 
 
-@functools.cache
-def _learner_size(spec: LearnerSpec, batch_size: int) -> tuple[int, int]:
-    """Bytes of activations and number of parameters; a model is built once for it."""
-    model = learners.build_model(spec)
-    return costs.activation_bytes([model], batch_size), model.count_params()
-
-
-def build_outer_step(setup: RunSetup, rate_factor: tf.Variable) -> outer_loop.OuterStep:
+def build_outer_step(
+    setup: RunSetup, rate_factor: tf.Variable, memory_policy: MemoryPolicy
+) -> outer_loop.OuterStep:
     """The compiled outer steps, with their optimizer.
 
     Args:
       rate_factor: scalar that the outer learning rate is multiplied by.
-
-    Raises:
-      UserError: the machine has no memory for them.
     """
     config = setup.config
     optimizer = outer_loop.build_optimizer(
@@ -197,7 +170,7 @@ def build_outer_step(setup: RunSetup, rate_factor: tf.Variable) -> outer_loop.Ou
         setup.specs,
         optimizer,
         config.clip_norm,
-        setup.memory_policy,
+        memory_policy,
         config.learners_per_step,
     )
 

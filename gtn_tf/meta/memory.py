@@ -1,0 +1,156 @@
+"""How much memory a meta-gradient takes at its peak, and which policy fits.
+
+    kept whole      (T + 1) step
+    recomputed      (length + 1) step + ceil(T / length) state        (Appendix D)
+
+`step` is what one inner step keeps for the way back, which holds about as much again
+while it goes through one step; `state` is a learner's parameters and its optimizer's
+slots; `length` is that of a segment. TensorFlow's own program comes on top.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gtn_tf.errors import UserError
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+
+_SHARE = 0.8  # of the memory that is available; the rest is for what is not counted
+_CGROUP_FILES = (  # limit and usage
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+# Of the outputs of all layers and of the parameters: more than any optimizer keeps.
+_MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 5, 30
+_PROGRAM_BYTES = 150_000_000  # graphs and their plans, measured on MNIST's learners
+_FLOAT_BYTES = 4  # bfloat16 casts products only, and their inputs are kept
+
+
+class Sizes(NamedTuple):
+    """What a meta-gradient keeps, in bytes.
+
+    Attributes:
+      step: for the way back through one inner step.
+      state: between two inner steps.
+    """
+
+    step: int
+    state: int
+
+
+def num_outputs(model: keras.Model) -> int:
+    """Numbers that all layers together put out for one example."""
+    return sum(
+        math.prod(output.shape[1:])
+        for layer in model.layers
+        for output in keras.tree.flatten(layer.output)
+    )
+
+
+def largest_sizes(num_outputs: int, num_params: int, batch_size: int) -> Sizes:
+    """Bounds, without tracing anything.
+
+    Args:
+      num_outputs: of all models that compute an inner step, for one image.
+      num_params: of the learner.
+    """
+    step = _MOST_PER_OUTPUT * num_outputs * batch_size
+    step += _MOST_PER_PARAMETER * num_params
+    return Sizes(_FLOAT_BYTES * step, 2 * _FLOAT_BYTES * num_params)
+
+
+def kept_by_step(program: tf.types.experimental.ConcreteFunction) -> int:
+    """Bytes that each turn of a traced loop keeps for its gradient.
+
+    TensorFlow keeps them in lists, one for each tensor, which are made before the loop
+    and have the tensor's shape.
+
+    Args:
+      program: of a meta-gradient that keeps all inner steps, two or more.
+    """
+    graph = program.graph.as_graph_def()
+    functions = [graph.node, *(each.node_def for each in graph.library.function)]
+    return sum(_kept_in(nodes) for nodes in functions)
+
+
+def _kept_in(nodes) -> int:
+    constants = {node.name: node for node in nodes if node.op == "Const"}
+    total = 0
+    for node in nodes:
+        if node.op == "EmptyTensorList":
+            source = constants[node.input[0].partition(":")[0]]
+            shape = tf.make_ndarray(source.attr["value"].tensor)
+            dtype = tf.dtypes.as_dtype(node.attr["element_dtype"].type)
+            if (shape >= 0).all():
+                total += math.prod(shape.tolist()) * dtype.size
+    return total
+
+
+def peak_bytes(sizes: Sizes, num_inner_steps: int, policy: MemoryPolicy) -> int:
+    """Estimated bytes that one meta-gradient adds to the process at its peak."""
+    length = policy.segment_length if policy.recompute else num_inner_steps
+    states = math.ceil(num_inner_steps / length) if policy.recompute else 0
+    return (length + 1) * sizes.step + states * sizes.state + _PROGRAM_BYTES
+
+
+def with_least_memory(sizes: Sizes, num_inner_steps: int) -> MemoryPolicy:
+    """The policy that recomputes, in segments that take the least memory."""
+    policies = [
+        MemoryPolicy(recompute=True, segment_length=length)
+        for length in range(1, num_inner_steps + 1)
+    ]
+    return min(policies, key=lambda each: peak_bytes(sizes, num_inner_steps, each))
+
+
+def fits(needed: int, available: int) -> bool:
+    """Whether so much may be planned with; all may where nobody knows what there is."""
+    return not available or needed <= _SHARE * available
+
+
+def check_fits(needed: int, available: int) -> None:
+    """Refuses what the machine has no memory for; GPUs are not looked at.
+
+    Raises:
+      UserError: more is needed than is available.
+    """
+    if fits(needed, available) or tf.config.list_physical_devices("GPU"):
+        return
+    raise UserError(
+        f"one outer step would take about {needed / 1e9:.1f} GB, and "
+        f"{available / 1e9:.1f} GB are available, of which {_SHARE:.0%} may be planned "
+        "with: give --recompute=auto, a smaller --inner_batch_size, fewer "
+        "--num_inner_steps, or a narrower --learner"
+    )
+
+
+def available_bytes(
+    meminfo: Path = Path("/proc/meminfo"),
+    cgroup: Path = Path("/sys/fs/cgroup"),
+) -> int:
+    """Memory that can still be used; 0 where the system does not say.
+
+    Args:
+      meminfo: of the whole machine.
+      cgroup: of the container, whose limit less what it uses may be smaller; version
+        1 or 2.
+    """
+    found = []
+    if meminfo.is_file():
+        kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.M)
+        found += [1024 * int(kilobytes[1])] if kilobytes else []
+    for limit, usage in _CGROUP_FILES:
+        values = [_whole_number(cgroup / name) for name in (limit, usage)]
+        if None not in values:
+            found.append(max(0, values[0] - values[1]))
+    return min(found, default=0)
+
+
+def _whole_number(path: Path) -> int | None:
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text.isdecimal() else None
