@@ -146,6 +146,7 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
         teacher="distillation",
         learner="fully_connected:4,fully_connected:5,fully_connected:6",
         learners_per_step=2,
+        num_inner_steps=1,
         num_outer_steps=3,
         weight_norm=False,
         normalization="none",
@@ -164,7 +165,9 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
 
 
 def test_rows_beyond_the_checkpoint_are_done_again(digits, tmp_path):
-    config = dataclasses.replace(problems.SMALL_RUN, num_outer_steps=4)
+    config = dataclasses.replace(
+        problems.SMALL_RUN, teacher="distillation", num_inner_steps=1, num_outer_steps=4
+    )
     workdirs.open_workdir(tmp_path, config)
     rare = dataclasses.replace(config, checkpoint_every_seconds=1e9)
 
@@ -286,6 +289,7 @@ def test_what_a_run_is_made_of_is_built_once(tmp_path, monkeypatch):
         weight_norm=False,
         normalization="none",
         seed=77,
+        num_inner_steps=1,
         num_outer_steps=1,
         workdir=str(tmp_path / "run"),
     )
