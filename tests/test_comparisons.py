@@ -15,7 +15,9 @@ from gtn_tf.runs.locks import locked
 from gtn_tf.studies import comparisons
 from gtn_tf.studies.catalog import Comparison
 
-CONFIG = dataclasses.replace(problems.SMALL_RUN, validate_every=1)
+CONFIG = dataclasses.replace(
+    problems.SMALL_RUN, learner="fully_connected:4", validate_every=1
+)
 COMPARISON = Comparison("test", {"gtn": {}, "real data": {"teacher": "real"}})
 
 

@@ -42,6 +42,7 @@ def test_everything_is_written(runs, capsys, monkeypatch):
     )
     plain = stock_models.STOCK_MODELS["multilayer perceptron"]
     monkeypatch.setattr(measures, "STOCK_MODELS", {"plain perceptron": plain})
+    monkeypatch.setattr(measures, "_FACTORS", (1, 2))
     evaluate.run(
         EvaluationConfig(
             gtn, pixels, num_test_learners=2, num_ensemble=2, split="validation"
@@ -121,7 +122,9 @@ def test_a_run_that_nothing_may_be_written_to(runs, tmp_path, capsys):
 
 
 def other_steps(folder, gtn):
-    return {"workdir": gtn, "compare": train(folder / "other", num_inner_steps=3)}
+    config = dataclasses.replace(problems.SMALL_RUN, num_inner_steps=3)
+    workdirs.open_workdir(folder / "other", config)
+    return {"workdir": gtn, "compare": str(folder / "other")}
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,21 @@ def train(folder, **changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("run") / "run")
+    """With a learner whose export has all of what normalizes."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    return train(folder, weight_norm=True, normalization="batch")
 
 
-def test_everything_is_there_and_agrees(run, tmp_path):
+@pytest.fixture(scope="module")
+def output(run, tmp_path_factory):
+    """Everything of the run, in folders that were not there."""
+    folder = tmp_path_factory.mktemp("export") / "deep" / "output"
+    export.run(ExportConfig(run[0].workdir, str(folder)))
+    return folder
+
+
+def test_everything_is_there_and_agrees(run, output):
     config, dataset, trained = run
-    output = tmp_path / "deep" / "output"
-    export.run(ExportConfig(config.workdir, str(output)))
     assert sorted(path.name for path in output.iterdir()) == [
         "learner",
         "learner.keras",
@@ -76,7 +84,6 @@ def test_a_ready_teacher_is_half_as_large_and_has_a_card(run, tmp_path, monkeypa
 
 READER = """
 import sys
-import textwrap
 
 sys.modules["gtn_tf"] = None
 import keras
@@ -100,44 +107,38 @@ np.testing.assert_allclose(learner(pixels), logits, rtol=1e-3, atol=1e-4)
 """
 
 
-def test_others_read_it_without_this_library(run, tmp_path):
-    config, _, _ = run
-    export.run(ExportConfig(config.workdir, str(tmp_path)))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(
-        [sys.executable, "-I", "-c", READER], cwd=tmp_path, env=environment, check=True
-    )
-    tool = "from tensorflow.python.tools.saved_model_cli import main; main()"
-    arguments = ["show", "--dir", str(tmp_path / "teacher"), "--all"]
-    shown = subprocess.run(
-        [sys.executable, "-I", "-c", tool, *arguments],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in ("batch", "images", "hyperparameters", "preprocess", "description"):
-        assert f"signature_def['{name}']" in shown
-
-
-def test_the_calls_that_the_documents_show(run, tmp_path):
-    config, _, trained = run
-    export.run(ExportConfig(config.workdir, str(tmp_path)))
+def documented_calls():
+    """Those of docs/teach.md that load a SavedModel."""
     page = pathlib.Path(__file__).parents[1] / "docs" / "teach.md"
     blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", page.read_text(), re.MULTILINE)
     [calls] = [textwrap.dedent(b) for b in blocks if "saved_model.load" in b]
+    return calls
+
+
+def test_others_read_it_without_this_library(run, output):
+    """By the calls that the documents show, by the formats' own readers, and by
+    TensorFlow's tool; in one process, as each would load TensorFlow anew."""
+    tool = """
+from tensorflow.python.tools.saved_model_cli import main
+sys.argv[1:] = ["show", "--dir", "teacher", "--all"]
+main()
+"""
     shapes = "print(rates.shape, images.shape, targets.shape, probabilities.shape)"
-    script = f'import sys; sys.modules["gtn_tf"] = None\n{calls}\n{shapes}'
+    alone = 'import sys; sys.modules["gtn_tf"] = None'
+    script = "\n".join([alone, documented_calls(), shapes, READER, tool])
     printed = subprocess.run(
         [sys.executable, "-I", "-c", script],
-        cwd=tmp_path,
+        cwd=output,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    batch = config.inner_batch_size
-    assert printed == f"(2,) ({batch}, 8, 8, 1) ({batch}, 10) (3, 10)\n"
+    first, _, shown = printed.partition("\n")
+    batch = run[0].inner_batch_size
+    assert first == f"(2,) ({batch}, 8, 8, 1) ({batch}, 10) (3, 10)"
+    for name in ("batch", "images", "hyperparameters", "preprocess", "description"):
+        assert f"signature_def['{name}']" in shown
 
 
 def test_the_default_output_is_in_the_run_and_can_be_written_again(run):

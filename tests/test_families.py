@@ -198,7 +198,7 @@ def test_training_on_one_batch_lowers_the_inner_loss(family):
         end = inner_loop.unroll(
             lambda state, _: inner_loop.inner_step(
                 learner, optimizer, inner_loop.cross_entropy, state, batch, rates
-            ),
+            )[0],
             start,
             tf.range(30),
             30,

@@ -238,6 +238,24 @@ def test_trials_are_whole_trainings_and_tell_the_late_loss(case, monkeypatch):
     assert tried[1.0] != pytest.approx(tried[0.5], rel=1e-3)
 
 
+def test_what_is_compiled_is_shared_with_evaluators_of_other_learners(case):
+    """And what those compile goes with them."""
+    built = []
+
+    def build(spec):
+        built.append(spec)
+        return learners.build_model(spec)
+
+    evaluator = Evaluator(case.problem, SPECS[:1], build)
+    score = evaluator.score(SPLIT, 0, seed=2)
+    other = evaluator.of(SPECS, fits_rates=False)
+    assert other.score(SPLIT, 0, seed=2) == score and built == SPECS[:1]
+    expected = other.score(SPLIT, 1, seed=2)
+    assert built == SPECS[:2]
+    assert evaluator.of(SPECS[1:], fits_rates=False).score(SPLIT, 0, seed=2) != score
+    assert built == [*SPECS[:2], SPECS[1]] and expected != score
+
+
 def test_too_large_rates_are_fitted(case):
     problem = scaled_problem(case.problem, 1000.0)
     fitted, unfitted = (Evaluator(problem, SPECS, fits_rates=f) for f in (True, False))

@@ -36,7 +36,7 @@ def train(case, num_steps=problems.NUM_STEPS):
     state = inner_loop.initial_state(learner, problem.optimizer, SEED)
     states = [state]
     for t in range(num_steps):
-        state = inner_loop.inner_step(
+        state, _ = inner_loop.inner_step(
             learner,
             problem.optimizer,
             problem.inner_loss,
@@ -99,7 +99,7 @@ def test_training_lowers_the_inner_loss(inner_loss, optimizer):
 
     before = loss(state)
     for _ in range(15):
-        state = inner_loop.inner_step(
+        state, _ = inner_loop.inner_step(
             learner, problem.optimizer, problem.inner_loss, state, batch, values
         )
     assert loss(state) < 0.3 * before

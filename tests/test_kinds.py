@@ -10,8 +10,10 @@ import pytest
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.evaluation import few_step, measures
+from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs import run_setup
+from gtn_tf.runs.meta_training import Trained
 from gtn_tf.studies import kinds
 
 CONFIG = dataclasses.replace(problems.SMALL_RUN, learner="any", num_learners=6)
@@ -160,20 +162,18 @@ def test_results_have_the_numbers_of_the_table(tmp_path, capsys):
 def test_learners_of_a_kind_take_its_architectures_in_turn(digits, monkeypatch):
     asked = []
 
-    class Recorded:
-        def __init__(self, problem, specs, fits_rates):
-            assert fits_rates
-            self.problem, self.specs = problem, specs
+    def accuracies(self, split, num_learners, seed):
+        assert self._fits_rates
+        asked.append((self.problem, tuple(self._specs), split, num_learners, seed))
+        return [0.5] * num_learners
 
-        def accuracies(self, split, num_learners, seed):
-            asked.append((self.problem, tuple(self.specs), split, num_learners, seed))
-            return [0.5] * num_learners
-
-    monkeypatch.setattr(few_step, "Evaluator", Recorded)
+    monkeypatch.setattr(few_step.Evaluator, "accuracies", accuracies)
     config = dataclasses.replace(CONFIG, num_test_learners=7, seed=11)
     setup = run_setup.build(config, digits)
     by_kind = kinds.specs_by_kind(setup)
-    found = kinds.accuracies(setup, by_kind, digits.test)
+    evaluator = few_step.Evaluator(setup.problem, setup.specs)
+    trained = Trained(setup, evaluator, Progress(0, 0.0))
+    found = kinds.accuracies(trained, by_kind, digits.test)
     assert found == {name: [0.5] * 7 for name in by_kind}
     assert asked == [
         (setup.problem, tuple(specs), digits.test, 7, 11) for specs in by_kind.values()

@@ -143,7 +143,7 @@ def test_teaching_is_the_inner_loop(tmp_path, options):
     before = [np.array(v) for v in model.weights]
     values = problem.hyperparameters.values()
     for step in range(T):
-        state = inner_loop.inner_step(
+        state, _ = inner_loop.inner_step(
             learner,
             problem.optimizer,
             problem.inner_loss,

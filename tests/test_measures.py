@@ -21,16 +21,6 @@ T = 3
 UNSEEN_ARCHITECTURES = ("twice as wide", "without weight norm")
 
 
-@pytest.fixture(autouse=True)
-def few_architectures(monkeypatch):
-    """Each takes seconds to compile; test_held_out builds them all."""
-    few = {
-        name: unseen_architectures.UNSEEN_ARCHITECTURES[name]
-        for name in UNSEEN_ARCHITECTURES
-    }
-    monkeypatch.setattr(unseen_architectures, "UNSEEN_ARCHITECTURES", few)
-
-
 @pytest.fixture(scope="module")
 def setting():
     options = dict(precision="float32", num_steps=T)
@@ -45,6 +35,23 @@ def rows(setting, measure):
     return [row for part in MEASURES[measure](setting) for row in part]
 
 
+@pytest.fixture(scope="module")
+def inner_steps(setting):
+    return rows(setting, "inner_steps")
+
+
+@pytest.fixture(scope="module")
+def architectures(setting):
+    """Of few: each takes seconds to compile; test_unseen_architectures builds all."""
+    few = {
+        name: unseen_architectures.UNSEEN_ARCHITECTURES[name]
+        for name in UNSEEN_ARCHITECTURES
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unseen_architectures, "UNSEEN_ARCHITECTURES", few)
+        return rows(setting, "architectures")
+
+
 def values(found, source, condition):
     return [
         row.accuracy
@@ -54,23 +61,24 @@ def values(found, source, condition):
 
 
 @pytest.mark.parametrize("source", ["gtn", "real"])
-def test_the_last_inner_step_is_the_accuracy_of_the_trained(setting, source):
-    found = rows(setting, "inner_steps")
+def test_the_last_inner_step_is_the_accuracy_of_the_trained(
+    setting, inner_steps, source
+):
     evaluator = Evaluator(setting.sources[source], [SPEC])
     expected = evaluator.accuracies(SPLIT, 3, 7)
-    assert values(found, source, str(T)) == pytest.approx(expected)
-    assert len(found) == 2 * T * 3
+    assert values(inner_steps, source, str(T)) == pytest.approx(expected)
+    assert len(inner_steps) == 2 * T * 3
 
 
 @pytest.mark.parametrize("source", ["gtn", "real"])
-def test_architectures_are_measured_with_rates_that_fit(setting, source):
+def test_architectures_are_measured_with_rates_that_fit(setting, architectures, source):
     evaluator = Evaluator(setting.sources[source], [SPEC], fits_rates=True)
-    trained = values(rows(setting, "architectures"), source, "trained with")
+    trained = values(architectures, source, "trained with")
     assert trained == pytest.approx(evaluator.accuracies(SPLIT, 3, 7))
 
 
-def test_every_architecture_is_measured_with_every_source(setting):
-    found = rows(setting, "architectures")
+def test_every_architecture_is_measured_with_every_source(architectures):
+    found = architectures
     conditions = list(dict.fromkeys(row.condition for row in found))
     assert (
         conditions == ["trained with", *UNSEEN_ARCHITECTURES]
@@ -106,14 +114,14 @@ def test_an_ensemble_is_the_mean_of_probabilities(setting):
     assert values(found, "gtn", "8") == []  # there are five
 
 
-def test_stored_data_is_not_stretched(setting):
+def test_stored_data_is_not_stretched(setting, inner_steps):
     batch = problems.BATCH_SIZE
     for measure, number in (("batch_sizes", batch), ("more_steps", T)):
         found = rows(setting, measure)
         assert {row.source for row in found} == {"real"}
         conditions = list(dict.fromkeys(row.condition for row in found))
         assert conditions == [str(factor * number) for factor in (1, 2, 4, 8)]
-        trained = values(rows(setting, "inner_steps"), "real", str(T))
+        trained = values(inner_steps, "real", str(T))
         assert values(found, "real", str(number)) == pytest.approx(trained)
         assert values(found, "real", conditions[-1]) != pytest.approx(trained)
 

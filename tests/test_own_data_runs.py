@@ -138,6 +138,7 @@ def test_meta_train_returns_a_teacher(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     dataset = Dataset.from_arrays(color_arrays(), class_names=["dim", "red"])
     flags = {"teacher": "distillation", "warm_start_steps": 1, "num_outer_steps": 1}
+    flags["compare_with_real"] = False
     teacher = gtn_tf.meta_train(dataset, problems.SMALL_RUN, **flags)
     assert isinstance(teacher, gtn_tf.LoadedTeacher)
     assert teacher.image_shape == (20, 18, 3) and teacher.class_names == ["dim", "red"]
@@ -157,7 +158,12 @@ def test_meta_train_by_name_is_bin_trains_run(tmp_path):
     np.savez(tmp_path / "colors.npz", x_train=x, y_train=y)
     name, workdir = f"npz:{tmp_path / 'colors.npz'}", str(tmp_path / "run")
     teacher = gtn_tf.meta_train(
-        name, problems.SMALL_RUN, workdir=workdir, image_size="8x9", seed=5
+        name,
+        problems.SMALL_RUN,
+        workdir=workdir,
+        image_size="8x9",
+        seed=5,
+        compare_with_real=False,
     )
     latents = np.zeros((2, problems.SMALL_RUN.latent_size))
     assert teacher.images(latents, [0, 1]).shape == (2, 8, 9, 3)

@@ -343,51 +343,79 @@ def test_an_interrupted_export_leaves_no_half(tmp_path, monkeypatch):
     np.testing.assert_allclose(serve(images=images)["logits"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"normalization": "center"},
-        {"normalization": "layer", "activation": "relu"},
-        {"weight_norm": False},
-        {"family": "cifar10", "widths": (3, 4, 5, 6, 7)},
-        {"family": "depthwise", "activation": "gelu", "normalization": "layer"},
-        {"family": "transformer", "weight_norm": False, "normalization": "layer"},
-    ],
-)
-def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(tmp_path, options):
-    dataset = build_dataset()
-    spec = learners.LearnerSpec(
-        **{"family": "mnist", "widths": (3, 4, 5)} | options,
-        image_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-    )
-    learner = stateless.StatelessModel(learners.build_model(spec))
-    params, statistics = learner.init(SEED)
-    params += 0.1 * tf.random.stateless_normal(params.shape, SEED)
-    statistics += tf.random.stateless_uniform(statistics.shape, SEED)
-    model = learner.assign(params, statistics)
-    saved_models.export_keras(tmp_path / "learner.keras", model, dataset)
-    program = (
-        "import sys; sys.modules['gtn_tf'] = None; import keras, numpy as np;"
-        "model = keras.models.load_model('learner.keras');"
-        "pixels = np.load('pixels.npy');"
-        "np.save('logits.npy', model.predict(pixels, verbose=0));"
-        "labels = np.argmax(np.load('logits.npy'), -1);"
-        "print(model.evaluate(pixels, labels, verbose=0)[1])"
-    )
-    np.save(tmp_path / "pixels.npy", PIXELS)
+KERAS_LEARNERS = {
+    "plain": {},
+    "center": {"normalization": "center"},
+    "layer": {"normalization": "layer", "activation": "relu"},
+    "no weight norm": {"weight_norm": False},
+    "cifar10": {"family": "cifar10", "widths": (3, 4, 5, 6, 7)},
+    "depthwise": {
+        "family": "depthwise",
+        "activation": "gelu",
+        "normalization": "layer",
+    },
+    "transformer": {
+        "family": "transformer",
+        "weight_norm": False,
+        "normalization": "layer",
+    },
+}
+# Loads every Keras file of a folder, and says what it makes of the pixels.
+KERAS_CHILD = """
+import json
+import pathlib
+import sys
+
+sys.modules["gtn_tf"] = None
+import keras
+import numpy as np
+
+pixels = np.load("pixels.npy")
+logits, accuracies = {}, {}
+for path in pathlib.Path().glob("*.keras"):
+    model = keras.models.load_model(path)
+    logits[path.stem] = model.predict(pixels, verbose=0)
+    labels = np.argmax(logits[path.stem], -1)
+    accuracies[path.stem] = model.evaluate(pixels, labels, verbose=0)[1]
+np.savez("logits.npz", **logits)
+print(json.dumps(accuracies))
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_files(tmp_path_factory):
+    """Name -> logits by hand; name -> logits and accuracy of another process."""
+    folder = tmp_path_factory.mktemp("keras")
+    dataset, expected = build_dataset(), {}
+    x = normalize(PIXELS, dataset.mean, dataset.std)
+    for name, options in KERAS_LEARNERS.items():
+        spec = learners.LearnerSpec(
+            **{"family": "mnist", "widths": (3, 4, 5)} | options,
+            image_shape=dataset.image_shape,
+            num_classes=dataset.num_classes,
+        )
+        learner = stateless.StatelessModel(learners.build_model(spec))
+        params, statistics = learner.init(SEED)
+        params += 0.1 * tf.random.stateless_normal(params.shape, SEED)
+        statistics += tf.random.stateless_uniform(statistics.shape, SEED)
+        model = learner.assign(params, statistics)
+        saved_models.export_keras(folder / f"{name}.keras", model, dataset)
+        expected[name], _ = learner.apply(params, statistics, x, training=False)
+    np.save(folder / "pixels.npy", PIXELS)
     child = subprocess.run(
-        [sys.executable, "-I", "-c", program],
-        cwd=tmp_path,
+        [sys.executable, "-I", "-c", KERAS_CHILD],
+        cwd=folder,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         check=True,
         capture_output=True,
         text=True,
     )
-    x = normalize(PIXELS, dataset.mean, dataset.std)
-    expected, _ = learner.apply(params, statistics, x, training=False)
-    logits = np.load(tmp_path / "logits.npy")
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    assert np.ptp(logits, axis=0).max() > 0.01
-    assert float(child.stdout) == 1
+    return expected, dict(np.load(folder / "logits.npz")), json.loads(child.stdout)
+
+
+@pytest.mark.parametrize("name", KERAS_LEARNERS)
+def test_a_keras_file_needs_keras_alone_and_takes_raw_pixels(keras_files, name):
+    expected, logits, accuracies = keras_files
+    np.testing.assert_allclose(logits[name], expected[name], rtol=1e-4, atol=1e-5)
+    assert np.ptp(logits[name], axis=0).max() > 0.01
+    assert accuracies[name] == 1

@@ -7,6 +7,7 @@ import gc
 import json
 import subprocess
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
@@ -50,6 +51,16 @@ def finished(tmp_path_factory):
     """(folder, results) of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("run")
     return folder, train.run(dataclasses.replace(SMALL, workdir=str(folder)))
+
+
+def stopped_after(num_outer_steps):
+    """A context in which training ends after so many outer steps."""
+    whole = meta_training.outer_loop.train
+
+    def stopping(step, start, _, *others):
+        return whole(step, start, num_outer_steps, *others)
+
+    return mock.patch.object(meta_training.outer_loop, "train", stopping)
 
 
 def rows(folder):
@@ -114,21 +125,15 @@ def test_the_same_command_does_not_train_twice(finished):
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_continuing_equals_not_stopping(finished, digits, tmp_path, stop_after):
+def test_continuing_equals_not_stopping(finished, digits, tmp_path):
+    """Stopped before and after a validation."""
     folder, _ = finished
     config = dataclasses.replace(SMALL, workdir=str(tmp_path))
     workdirs.open_workdir(tmp_path, config)
-    limited = dataclasses.replace(config)
-    real_step = meta_training.outer_loop.train
-
-    def stopping(step, start, num_outer_steps, *others):
-        return real_step(step, start, stop_after, *others)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meta_training.outer_loop, "train", stopping)
-        meta_training.meta_train(run_setup.build(limited, digits), tmp_path)
-    assert len(rows(tmp_path)) == stop_after
+    for count in (1, 3):
+        with stopped_after(count):
+            meta_training.meta_train(run_setup.build(config, digits), tmp_path)
+        assert len(rows(tmp_path)) == count
     meta_training.meta_train(run_setup.build(config, digits), tmp_path)
     assert without_seconds(tmp_path) == without_seconds(folder)
     assert_same_values(final_values(tmp_path), final_values(folder))
@@ -140,18 +145,15 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
         teacher="distillation",
         learner="fully_connected:4,fully_connected:5,fully_connected:6",
         learners_per_step=2,
+        num_inner_steps=1,
         num_outer_steps=3,
+        weight_norm=False,
+        normalization="none",
     )
     folders = [tmp_path / name for name in ("whole", "stopped")]
     for folder in folders:
         workdirs.open_workdir(folder, config)
-    whole_train = meta_training.outer_loop.train
-
-    def stopping(step, start, num_outer_steps, *others):
-        return whole_train(step, start, 1, *others)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meta_training.outer_loop, "train", stopping)
+    with stopped_after(1):
         meta_training.meta_train(run_setup.build(config, digits), folders[1])
     assert len(rows(folders[1])) == 1
     for folder in folders:
@@ -161,9 +163,10 @@ def test_continuing_with_several_learners_a_step_equals_not_stopping(digits, tmp
     assert_same_values(*map(final_values, folders))
 
 
-def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
-    folder, _ = finished
-    config = dataclasses.replace(SMALL, workdir=str(tmp_path))
+def test_rows_beyond_the_checkpoint_are_done_again(digits, tmp_path):
+    config = dataclasses.replace(
+        problems.SMALL_RUN, teacher="distillation", num_inner_steps=1, num_outer_steps=4
+    )
     workdirs.open_workdir(tmp_path, config)
     rare = dataclasses.replace(config, checkpoint_every_seconds=1e9)
 
@@ -174,9 +177,10 @@ def test_rows_beyond_the_checkpoint_are_done_again(finished, digits, tmp_path):
         patch.setattr(Checkpoints, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             meta_training.meta_train(run_setup.build(rare, digits), tmp_path)
-    assert len(rows(tmp_path)) == 4  # and no checkpoint: all is done again
+    before = without_seconds(tmp_path)
+    assert len(before) == 4  # and no checkpoint: all is done again
     meta_training.meta_train(run_setup.build(config, digits), tmp_path)
-    assert without_seconds(tmp_path) == without_seconds(folder)
+    assert without_seconds(tmp_path) == before
 
 
 def test_learning_rates_begin_as_the_flags_say(digits):
@@ -197,7 +201,9 @@ class Forbidden:
 
 @pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
 def test_training_never_reads_the_test_split(digits, tmp_path, monkeypatch, teacher):
-    config = dataclasses.replace(SMALL, teacher=teacher, num_outer_steps=2)
+    config = dataclasses.replace(
+        problems.SMALL_RUN, teacher=teacher, num_outer_steps=2, validate_every=1
+    )
     workdirs.open_workdir(tmp_path, config)
     hidden = dataclasses.replace(digits, test=Forbidden())
     # What tells a run's images from others counts all of them, and trains on none.
@@ -209,6 +215,7 @@ def test_training_never_reads_the_test_split(digits, tmp_path, monkeypatch, teac
 
 
 def test_two_processes_compute_the_same_bits(tmp_path):
+    """Whether or not real data is compared with afterwards."""
     program = (
         "import sys; from gtn_tf.commands import console; sys.exit(console.train())"
     )
@@ -216,12 +223,12 @@ def test_two_processes_compute_the_same_bits(tmp_path):
     folders = [tmp_path / "one", tmp_path / "other"]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, *flags, f"--workdir={folder}"],
+            [sys.executable, "-c", program, *flags, *own, f"--workdir={folder}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for folder in folders
+        for folder, own in zip(folders, ([], ["--nocompare_with_real"]), strict=True)
     ]
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
@@ -278,7 +285,10 @@ def test_what_a_run_is_made_of_is_built_once(tmp_path, monkeypatch):
     config = dataclasses.replace(
         SMALL,
         learner="fully_connected:4,fully_connected:7,fully_connected:9",
+        weight_norm=False,
+        normalization="none",
         seed=77,
+        num_inner_steps=1,
         num_outer_steps=1,
         workdir=str(tmp_path / "run"),
     )
@@ -306,13 +316,27 @@ def test_real_data_shares_what_does_not_depend_on_the_teacher(digits):
 @pytest.mark.parametrize(
     "change",
     [
-        {"inner_optimizer": "adam", "inner_learning_rate": 0.01},
-        {"inner_loss": "mean_squared_error"},
-        {"curriculum": "none", "inner_hyperparameters": "shared"},
-        {"precision": "bfloat16", "weight_norm": False, "normalization": "batch"},
-        {"recompute": "always", "segment_length": 2, "augment": "always"},
+        {
+            "inner_optimizer": "adam",
+            "inner_learning_rate": 0.01,
+            "inner_loss": "mean_squared_error",
+        },
+        {
+            "precision": "bfloat16",
+            "weight_norm": False,
+            "normalization": "batch",
+            "curriculum": "none",
+            "inner_hyperparameters": "shared",
+        },
+        {
+            "recompute": "always",
+            "segment_length": 2,
+            "augment": "always",
+            "learners_per_step": 3,
+            "vary": "none",
+            "normalization": "layer",
+        },
         {"inner_optimizer": "muon", "learner": "transformer:4-4"},
-        {"learners_per_step": 3, "vary": "none", "normalization": "layer"},
     ],
 )
 def test_every_kind_of_recipe_runs(digits, tmp_path, change):
@@ -332,6 +356,8 @@ def test_no_graph_of_training_outlives_it(tmp_path):
         return {id(graph) for graph in found if len(graph.get_operations()) > 500}
 
     before = graphs()
-    config = dataclasses.replace(problems.SMALL_RUN, workdir=str(tmp_path))
-    train.run(dataclasses.replace(config, compare_with_real=False))
+    config = dataclasses.replace(
+        SMALL, num_outer_steps=1, compare_with_real=False, workdir=str(tmp_path)
+    )
+    train.run(config)
     assert not graphs() - before

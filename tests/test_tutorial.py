@@ -22,7 +22,10 @@ def test_every_cell_runs(tmp_path, monkeypatch, capsys):
         for s in sources
     ]
     assert shortened[0].count(" = 1 ") == 2 and "RATES = (0.01,)" in shortened[0]
-    small = 'learner="digits:8-8-8", leave_out="", vary="none", warm_start_steps=0, '
+    small = (
+        'learner="digits:8-8-8", leave_out="", vary="none", warm_start_steps=0, '
+        'weight_norm=False, normalization="none", '
+    )
     quick = [s.replace("workdir=", f"{small}workdir=") for s in shortened]
     assert quick != shortened
     names = {}

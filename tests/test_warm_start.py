@@ -28,6 +28,10 @@ SMALL = TrainingConfig(
     outer_learning_rate=0.01,
 )
 NUM_BATCHES, BATCH_SIZE = 3, 20
+# Quick to trace: for whole runs, of which the learner is no matter.
+PLAIN = dataclasses.replace(
+    SMALL, learner="fully_connected:4", weight_norm=False, normalization="none"
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +133,10 @@ def train(config, digits, folder, num_outer_steps):
 
 def test_a_run_warms_up_once(digits, tmp_path):
     whole, parts, cold = (tmp_path / name for name in ("whole", "parts", "cold"))
-    trained = train(SMALL, digits, whole, 2)
-    train(SMALL, digits, parts, 1)
-    train(SMALL, digits, parts, 2)
-    train(dataclasses.replace(SMALL, warm_start_steps=0), digits, cold, 2)
+    trained = train(PLAIN, digits, whole, 2)
+    train(PLAIN, digits, parts, 1)
+    train(PLAIN, digits, parts, 2)
+    train(dataclasses.replace(PLAIN, warm_start_steps=0), digits, cold, 1)
     latents = trained.setup.problem.teacher.latents.numpy()
     _, values = final_values(whole)
     _, continued = final_values(parts)
@@ -145,5 +149,5 @@ def test_a_run_warms_up_once(digits, tmp_path):
 
 
 def test_real_data_has_nothing_to_begin_as(digits, tmp_path):
-    config = dataclasses.replace(SMALL, teacher="real")
+    config = dataclasses.replace(PLAIN, teacher="real")
     assert train(config, digits, tmp_path, 1).progress.outer_step == 1

@@ -62,7 +62,7 @@ def _run(setup: RunSetup, folder: Path) -> dict:
 def _test(trained: Trained, folder: Path) -> dict[str, list[float]]:
     """Family -> test accuracies of fresh learners; TensorBoard gets their mean."""
     setup = trained.setup
-    found = kinds.accuracies(setup, kinds.specs_by_kind(setup), setup.dataset.test)
+    found = kinds.accuracies(trained, kinds.specs_by_kind(setup), setup.dataset.test)
     accuracy = float(np.mean(_of_seen(setup.config, found)))
     recording.write_test_accuracy(folder, trained.progress, accuracy)
     return found

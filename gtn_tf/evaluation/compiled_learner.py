@@ -58,21 +58,15 @@ class CompiledLearner:
             def step(carry, inputs):
                 state, total = carry
                 t, hyperparameters, shown = inputs
-                x, targets = teacher.show(weights, *shown)
-                logits, _ = learner.apply(
-                    state.params, state.batch_stats, x, training=True
-                )
-                loss = problem.inner_loss(targets, logits)
-                total += tf.where(t >= first_late, loss, 0)
-                state = inner_loop.inner_step(
+                state, loss = inner_loop.inner_step(
                     learner,
                     problem.optimizer,
                     problem.inner_loss,
                     state,
-                    (x, targets),
+                    teacher.show(weights, *shown),
                     hyperparameters,
                 )
-                return state, total
+                return state, total + tf.where(t >= first_late, loss, 0)
 
             inputs = (
                 tf.range(num_steps),
@@ -129,7 +123,7 @@ class CompiledLearner:
         def step(state, plan, t):
             values = problem.hyperparameters.values()
             shown = [stored[t] for stored in plan]
-            return inner_loop.inner_step(
+            state, _ = inner_loop.inner_step(
                 self.learner,
                 problem.optimizer,
                 problem.inner_loss,
@@ -137,6 +131,7 @@ class CompiledLearner:
                 problem.teacher.show(problem.teacher.weights(), *shown),
                 tuple(values[name][t] for name in problem.optimizer.names),
             )
+            return state
 
         specs = _specs(self.begin.structured_outputs)
         return _trace(step, *specs, tf.TensorSpec([], tf.int32))
@@ -158,5 +153,12 @@ class CompiledLearner:
 
         images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.float32)
         labels = tf.TensorSpec([None], tf.int32)
-        state = _specs(self.begin.structured_outputs)[0]
-        return _trace(measure, state, images, labels)
+        return _trace(measure, self._state_spec(), images, labels)
+
+    def _state_spec(self) -> InnerState:
+        """Shapes and types of a state, without tracing what draws one."""
+        learner = self.learner
+        params = tf.zeros([learner.num_params], learner.dtype)
+        slots = self._problem.optimizer.init(params, learner.layout)
+        batch_stats = tf.TensorSpec([learner.num_stats], learner.dtype)
+        return InnerState(_specs(params), batch_stats, _specs(slots))

@@ -55,6 +55,16 @@ class Evaluator:
         self._compiled: dict = {}
         self._scales: dict = {}
 
+    def of(self, specs: list, fits_rates: bool) -> Evaluator:
+        """One of other learners with the same teacher.
+
+        What is compiled so far need not be compiled again; what it compiles itself goes
+        with it, so that memory does not grow with the number of evaluators.
+        """
+        evaluator = Evaluator(self.problem, specs, self._build, fits_rates)
+        evaluator._compiled.update(self._compiled)
+        return evaluator
+
     def train(self, index: int, seed: int) -> tuple[StatelessModel, InnerState]:
         """The index-th fresh learner of this seed after T steps.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -43,7 +44,7 @@ def export_teacher(
     module = tf.Module()
     module.state = [teacher.variables, problem.hyperparameters.variables]
     signatures = {
-        "hyperparameters": tf.function(problem.hyperparameters.values, []),
+        "hyperparameters": _trace(problem.hyperparameters.values),
         "preprocess": _preprocess_signature(dataset),
         "description": _description_signature(teacher, dataset, provenance),
     }
@@ -63,7 +64,7 @@ def _preprocess_signature(dataset: Dataset):
     def preprocess(images):
         return {"images": normalize(images, dataset.mean, dataset.std)}
 
-    return tf.function(preprocess, [_raw_images(dataset)])
+    return _trace(preprocess, _raw_images(dataset))
 
 
 def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict):
@@ -81,7 +82,7 @@ def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict)
         }
         | provenance
     )
-    return tf.function(lambda: {"description": tf.constant(text)}, [])
+    return _trace(lambda: {"description": tf.constant(text)})
 
 
 def _batch_signature(teacher: Teacher):
@@ -90,7 +91,7 @@ def _batch_signature(teacher: Teacher):
         return {"images": images, "targets": targets}
 
     step = tf.TensorSpec([], tf.int32, "step")
-    return tf.function(batch, [step, tf.TensorSpec([2], tf.int32, "seed")])
+    return _trace(batch, step, tf.TensorSpec([2], tf.int32, "seed"))
 
 
 def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
@@ -101,7 +102,7 @@ def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
     spec = teacher.spec
     latents = tf.TensorSpec([None, teacher.latent_size], spec.dtype, "latents")
     targets = tf.TensorSpec([None, spec.num_classes], spec.dtype, "targets")
-    return tf.function(images, [latents, targets])
+    return _trace(images, latents, targets)
 
 
 def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
@@ -122,13 +123,18 @@ def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:
     module = tf.Module()
     module.model = model
     signatures = {
-        "serving_default": tf.function(serve, [_raw_images(dataset)]),
-        "class_names": tf.function(class_names, []),
+        "serving_default": _trace(serve, _raw_images(dataset)),
+        "class_names": _trace(class_names),
     }
     files.write_atomically(
         folder,
         lambda path: tf.saved_model.save(module, str(path), signatures=signatures),
     )
+
+
+def _trace(function: Callable, *specs: tf.TensorSpec):
+    """A signature of tensors like these; AutoGraph would only take its time."""
+    return tf.function(function, specs, autograph=False)
 
 
 def _raw_images(dataset: Dataset) -> tf.TensorSpec:

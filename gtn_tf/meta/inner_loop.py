@@ -49,8 +49,12 @@ def inner_step(
     state: InnerState,
     batch: tuple[tf.Tensor, tf.Tensor],
     hyperparameters: tuple[tf.Tensor, ...],
-) -> InnerState:
-    """One step of training on batch = (x [B, H, W, C], targets [B, K])."""
+) -> tuple[InnerState, tf.Tensor]:
+    """One step of training on batch = (x [B, H, W, C], targets [B, K]).
+
+    Returns:
+      The state after the step, and the inner loss of the batch before it.
+    """
     x, targets = batch
     with tf.GradientTape() as tape:
         tape.watch(state.params)
@@ -62,7 +66,7 @@ def inner_step(
     params, slots = optimizer.update(
         gradient, state.slots, state.params, hyperparameters, learner.layout
     )
-    return InnerState(params, batch_stats, slots)
+    return InnerState(params, batch_stats, slots), loss
 
 
 def unroll(step: Callable[[Any, Any], Any], state: Any, inputs: Any, num_steps: int):

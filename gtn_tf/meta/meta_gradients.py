@@ -108,7 +108,7 @@ def train_and_score(
 
     def step(outer_batches, weights, carry, step_inputs):
         t, hyperparameters, shown = step_inputs
-        state = inner_loop.inner_step(
+        state, _ = inner_loop.inner_step(
             learner,
             problem.optimizer,
             problem.inner_loss,

@@ -62,6 +62,7 @@ class StatelessModel:
         self._stat_shapes = [tuple(v.shape) for v in model.non_trainable_variables]
         self.dtype = model.trainable_variables[0].dtype
         self.num_params = sum(self.layout.sizes)
+        self.num_stats = sum(math.prod(shape) for shape in self._stat_shapes)
 
     def init(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Fresh params [P] and batch_stats [S] from an int seed [2].

@@ -20,7 +20,6 @@ from gtn_tf.runs import files, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
-from gtn_tf.runs.run_setup import RunSetup
 from gtn_tf.studies import kinds, records
 from gtn_tf.studies.catalog import Comparison
 
@@ -82,7 +81,7 @@ def _scores(trained: Trained, comparison: Comparison) -> dict:
         trained.evaluator.curve(split, index, config.seed)
         for index in range(config.num_test_learners)
     ]
-    unseen = _held_out(trained.setup, comparison, split)
+    unseen = _held_out(trained, comparison, split)
     accuracies = [curve[-1].accuracy for curve in curves]
     if comparison.split == "test":
         mean, workdir = float(np.mean(accuracies)), Path(config.workdir)
@@ -100,10 +99,10 @@ def _scores(trained: Trained, comparison: Comparison) -> dict:
 
 
 def _held_out(
-    setup: RunSetup, comparison: Comparison, split: Split
+    trained: Trained, comparison: Comparison, split: Split
 ) -> dict[str, list[float]]:
     """Family -> accuracies of architectures that the teacher was not trained with."""
-    config = setup.config
+    setup, config = trained.setup, trained.setup.config
     families = comparison.unseen or config.left_out
     specs = {f: kinds.unseen_specs(setup, f) for f in families}
     if not families:
@@ -113,7 +112,7 @@ def _held_out(
         )
         drawn = run_setup.build_learner_specs(unseen, setup.dataset)
         specs = {family: [spec for spec in drawn if spec not in setup.specs]}
-    return kinds.accuracies(setup, specs, split)
+    return kinds.accuracies(trained, specs, split)
 
 
 def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:

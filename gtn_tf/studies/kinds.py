@@ -11,6 +11,7 @@ from gtn_tf.evaluation import few_step, measures
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import run_setup
+from gtn_tf.runs.meta_training import Trained
 from gtn_tf.runs.run_setup import RunSetup
 
 _UNSEEN_PER_KIND = 4  # architectures drawn of a kind that was left out
@@ -41,16 +42,16 @@ def unseen_specs(setup: RunSetup, family: str) -> list[LearnerSpec]:
 
 
 def accuracies(
-    setup: RunSetup, kinds: dict[str, list[LearnerSpec]], split: Split
+    trained: Trained, kinds: dict[str, list[LearnerSpec]], split: Split
 ) -> dict[str, list[float]]:
     """Family -> few-step accuracy of each of the run's number of fresh learners, with
     rates that are scaled for each architecture.
 
     Of the same seed, learners of two teachers begin with equal weights.
     """
-    config = setup.config
+    config, evaluator = trained.setup.config, trained.evaluator
     return {
-        family: few_step.Evaluator(setup.problem, specs, fits_rates=True).accuracies(
+        family: evaluator.of(specs, fits_rates=True).accuracies(
             split, config.num_test_learners, config.seed
         )
         for family, specs in kinds.items()
