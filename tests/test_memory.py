@@ -14,7 +14,6 @@ from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.networks import learners
 from gtn_tf.runs import divergence, memory_plans, meta_training, run_setup
-from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.memory_plans import MemoryPlan
 
 
@@ -92,7 +91,7 @@ def test_what_a_step_keeps_is_counted_and_bounded():
     assert kept[6] == kept[3]
 
 
-STEP, STATE = 100_000, 2 * 4 * 364  # SMALL_RUN's learner has 364 parameters
+STEP, STATE = 100_000, 2 * 4 * 306  # SMALL_RUN's learner has 306 parameters
 
 
 @pytest.fixture
@@ -187,7 +186,9 @@ def test_available_memory(tmp_path, meminfo, limit, expected, limit_file, usage_
 
 def test_a_run_that_cannot_fit_does_not_begin(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
-    config = TrainingConfig(workdir=str(tmp_path / "run"), recompute="never")
+    config = dataclasses.replace(
+        problems.SMALL_RUN, workdir=str(tmp_path / "run"), recompute="never"
+    )
     with pytest.raises(ValueError, match="would take about"):
         train.run(config)
     assert not (tmp_path / "run").exists()
