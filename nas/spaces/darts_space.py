@@ -13,7 +13,13 @@ from nas.spaces.base import SearchSpace, Size
 from nas.spaces.cells import NUM_INPUTS, NodeSpec
 from nas.spaces.darts import NUM_NODES, DartsCell, DartsSpec
 from nas.spaces.graphs import CellGraph, of_nodes
-from nas.spaces.operations import PLAIN, Style, factorized_reduction, pooling
+from nas.spaces.operations import (
+    PLAIN,
+    Style,
+    every_other,
+    factorized_reduction,
+    pooling,
+)
 from nas.spaces.regularization import Regularization
 
 _CELLS = ("normal", "reduction")
@@ -145,10 +151,7 @@ def _dilated(kernel_size: int) -> Callable:
     def apply(features, filters, stride, style):
         features = style.relu(features)
         if stride > 1:
-            even = keras.layers.AveragePooling2D(
-                1, stride, padding="same", dtype=style.dtype
-            )
-            features = style.depthwise(even(features), kernel_size)
+            features = style.depthwise(every_other(features, style), kernel_size)
         else:
             features = style.depthwise(features, kernel_size, dilation_rate=2)
         return style.convolution(features, filters, 1, affine=False)
