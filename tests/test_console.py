@@ -38,16 +38,18 @@ def test_every_script_is_installed_and_runs_the_same():
         assert f"{module.rpartition('.')[2]}.{function}()" in text
 
 
-def test_what_trains_learners_uses_onednn_and_the_search_does_not(monkeypatch):
+def test_what_trains_or_judges_networks_uses_onednn(monkeypatch):
     used = []
-    monkeypatch.setattr(console, "use_onednn", lambda: used.append(1))
+    for module in (console, search_console):
+        monkeypatch.setattr(module, "use_onednn", lambda: used.append(1))
     monkeypatch.setattr(command_line, "run", lambda *_: 0)
     for script in (console.train, console.study, console.evaluate, console.export):
         script()
     assert len(used) == 4
-    for script in (search_console.search, search_console.report):
-        script()
-    assert len(used) == 4
+    search_console.search()
+    assert len(used) == 5
+    search_console.report()
+    assert len(used) == 5
 
 
 @pytest.mark.parametrize(("given", "then"), [(None, "1"), ("0", "0")])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +19,7 @@ from gtn_tf.commands.configs import BenchmarkConfig
 from gtn_tf.evaluation import few_step, tables
 from gtn_tf.meta import costs
 from gtn_tf.networks import learners
-from gtn_tf.runs import run_setup
+from gtn_tf.runs import files, run_setup
 from gtn_tf.runs.run_setup import RunSetup
 
 
@@ -33,15 +37,41 @@ class Part:
     call: Callable[[int], object]
 
 
+class Timing(NamedTuple):
+    """Seconds that parts took.
+
+    Attributes:
+      first: of the first call of each, which traces, [parts].
+      later: [num_repeats, parts].
+    """
+
+    first: np.ndarray
+    later: np.ndarray
+
+
 def run(config: BenchmarkConfig) -> None:
     """Times a product of matrices, a learner's training and an outer step in turns,
-    and prints their ratios. Nothing is written.
+    and prints their ratios. Nothing is written but the file of `--json`.
 
     Raises:
       UserError: a run that cannot be.
     """
-    parts = build_parts(run_setup.prepare(config), config.product_size)
-    print(format_table(parts, time_in_turns(parts, config.num_repeats)))
+    setup = run_setup.prepare(config)
+    parts = build_parts(setup, config.product_size)
+    timing = time_in_turns(parts, config.num_repeats)
+    # Of Linux, where it is in kilobytes.
+    peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan = setup.memory_plan
+    print(format_table(parts, timing))
+    print(f"Memory: {peak_bytes / 1e9:.2f} GB at the peak; plan: {plan.describe()}.")
+    if config.json:
+        found = record(parts, timing) | {
+            "peak_bytes": peak_bytes,
+            "planned_bytes": plan.peak_bytes,
+            "flags": config.fixed(),
+        }
+        text = json.dumps(found, indent=2) + "\n"
+        files.write_text_atomically(Path(config.json).expanduser(), text)
 
 
 def build_parts(setup: RunSetup, size: int) -> list[Part]:
@@ -78,30 +108,47 @@ def build_parts(setup: RunSetup, size: int) -> list[Part]:
     ]
 
 
-def time_in_turns(parts: list[Part], num_repeats: int) -> np.ndarray:
-    """Seconds [num_repeats, parts]; the first call of each, which traces, is left out.
-
-    One after the other in each repeat: a machine that is slow for a while is slow for
-    all of them, and their ratios hold.
-    """
-    for part in parts:
-        part.call(0)
+def time_in_turns(parts: list[Part], num_repeats: int) -> Timing:
+    """What the parts take, one after the other in each repeat: a machine that is slow
+    for a while is slow for all of them, and their ratios hold."""
+    first = np.array([_seconds(part, 0) for part in parts])
     seconds = np.empty([num_repeats, len(parts)])
     for repeat in tqdm(range(num_repeats), "benchmark", file=sys.stderr):
         for index, part in enumerate(parts):
-            began = time.perf_counter()
-            part.call(repeat + 1)
-            seconds[repeat, index] = time.perf_counter() - began
-    return seconds
+            seconds[repeat, index] = _seconds(part, repeat + 1)
+    return Timing(first, seconds)
 
 
-def format_table(parts: list[Part], seconds: np.ndarray) -> str:
+def _seconds(part: Part, index: int) -> float:
+    began = time.perf_counter()
+    part.call(index)
+    return time.perf_counter() - began
+
+
+def record(parts: list[Part], timing: Timing) -> dict:
+    """All that was timed, for JSON."""
+    return {
+        "parts": [
+            {
+                "name": part.name,
+                "flops": part.flops,
+                "first_seconds": float(timing.first[index]),
+                "seconds": timing.later[:, index].tolist(),
+            }
+            for index, part in enumerate(parts)
+        ],
+        "tensorflow": tf.__version__,
+        "devices": [device.device_type for device in tf.config.list_logical_devices()],
+    }
+
+
+def format_table(parts: list[Part], timing: Timing) -> str:
     """A Markdown table: medians, and medians of each turn's ratios to the product.
 
     Args:
       parts: the product first, the inner steps, the outer step.
-      seconds: [num_repeats, parts].
     """
+    seconds = timing.later
     rates = np.array([part.flops for part in parts]) / seconds / 1e9
     shares = rates / rates[:, :1]  # of the product's rate in the same turn
     rows = []
@@ -116,9 +163,11 @@ def format_table(parts: list[Part], seconds: np.ndarray) -> str:
                 f"{np.median(share):.0%}",
                 f"{share.min():.0%}",
                 f"{share.max():.0%}",
+                f"{timing.first[index]:.3g}",
             ]
         )
     headers = ["what", "seconds", "GFLOP", "GFLOP/s", "of the limit", "least", "most"]
+    headers += ["first call, s"]
     ratio = np.median(seconds[:, 2] / seconds[:, 1])
     return (
         tables.markdown(rows, headers)

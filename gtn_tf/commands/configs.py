@@ -177,3 +177,6 @@ class BenchmarkConfig(TrainingConfig):
         low=1,
         high=2**15,
     )
+    json: str = field(
+        "", "A file for all that was measured, as JSON.", group="benchmark"
+    )
