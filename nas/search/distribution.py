@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import grpc
 from keras_tuner.src.distribute import oracle_client
 
 from gtn_tf.errors import UserError
+from gtn_tf.runs import addresses
 
 _WAIT_SECONDS = 60  # for a chief that is just starting
 
@@ -22,13 +22,13 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
       UserError: another form.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    found = addresses.split(address)
+    if not found:
         raise UserError(
             f"--address={address} is no HOST:PORT: give the chief's, as in "
             "127.0.0.1:8000"
         )
-    return host, int(port)
+    return found
 
 
 def check_free(address: str) -> None:
@@ -37,16 +37,12 @@ def check_free(address: str) -> None:
     Raises:
       UserError: the port is taken, or is not this machine's.
     """
-    host, port = split_address(address)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"--address={address} cannot be served ({error.strerror}): give a "
-                "free port of this machine"
-            ) from None
+    why = addresses.why_not_free(*split_address(address))
+    if why:
+        raise UserError(
+            f"--address={address} cannot be served ({why}): give a free port of this "
+            "machine"
+        )
 
 
 def tell(config, text: str) -> None:
