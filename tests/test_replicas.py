@@ -151,7 +151,6 @@ TWO = "a:1,b:2"
             "--learners_per_step=2 or more",
         ),
         ({"devices": 3}, "--devices=3 are 3, and share out --learners_per_step=2"),
-        ({"devices": 2, "workers": TWO}, "--devices=2 contradicts --workers: a worker"),
         ({"devices": 0}, "--devices=0 is out of range"),
     ],
 )
@@ -173,6 +172,12 @@ def test_programs_that_have_no_workers():
             make(**values)
     with pytest.raises(UserError, match="is for bin/train: gtn_tf.meta_train"):
         gtn_tf.meta_train("digits", **values)
+
+
+def test_workers_of_several_devices():
+    config = TrainingConfig(devices=2, workers=TWO, learners_per_step=2)
+    with pytest.raises(UserError, match="--devices=2 contradicts --workers: a worker"):
+        cluster.start(config)
 
 
 def test_a_taken_port():

@@ -36,6 +36,9 @@ CONFIG = TrainingConfig(
 )
 
 
+ONE_KIND = {"learner": "fully_connected:4"}  # of learners: one program to trace
+
+
 def run(config, place, ending):
     """In a process of its own: bin/train, which gets a signal within an outer step."""
     place.mkdir()
@@ -129,12 +132,16 @@ def assert_close(folder, expected):
         np.testing.assert_allclose(value, other[name], rtol=1e-5, atol=1e-5)
 
 
-def test_two_workers_with_a_learner_each_are_one_process_with_two(tmp_path, train_by):
+def test_two_workers_or_devices_with_a_learner_each_are_one_process_with_two(
+    tmp_path, train_by
+):
     changes = {"learners_per_step": 2, "num_outer_steps": 3}
     (alone,) = train_by(1, tmp_path / "one", **changes)
+    (devices,) = train_by(1, tmp_path / "devices", **changes, devices=2)
     chief, other = train_by(2, tmp_path / "two", **changes)
-    assert [alone.code, chief.code, other.code] == [0, 0, 0]
+    assert [alone.code, devices.code, chief.code, other.code] == [0, 0, 0, 0]
     assert_close(tmp_path / "two", tmp_path / "one")
+    assert_close(tmp_path / "devices", tmp_path / "one")
     assert other.files == {"out", "err"}
     names = [
         {path.name for path in (tmp_path / name).iterdir() if "events" not in path.name}
@@ -145,22 +152,22 @@ def test_two_workers_with_a_learner_each_are_one_process_with_two(tmp_path, trai
 
 def test_stopped_killed_and_ended_by_another_number(tmp_path, train_by):
     folder = tmp_path / "several"
-    ended = train_by(2, folder, (signal.SIGTERM, 2))
+    ended = train_by(2, folder, (signal.SIGTERM, 2), **ONE_KIND)
     assert [one.code for one in ended] == [128 + signal.SIGTERM] * 2
     for one in ended:
         assert "stopped by SIGTERM and saved after outer step 3;" in one.error
     saved = Checkpoints(folder / "checkpoints")
     assert saved.restore()[0].outer_step == 3
 
-    chief, other = train_by(2, folder, (signal.SIGKILL, 5))
+    chief, other = train_by(2, folder, (signal.SIGKILL, 5), **ONE_KIND)
     assert [chief.code, other.code] == [1, -signal.SIGKILL]
     assert "another worker does not answer any more" in chief.error
     assert "start all workers again" in chief.error
     assert saved.restore()[0].outer_step == 5
 
-    ended = train_by(3, folder)
+    ended = train_by(3, folder, **ONE_KIND)
     assert [one.code for one in ended] == [0, 0, 0]
-    (alone,) = train_by(1, tmp_path / "alone")
+    (alone,) = train_by(1, tmp_path / "alone", **ONE_KIND)
     assert alone.code == 0
     assert len(rows(folder)) == NUM_STEPS
     assert_close(folder, tmp_path / "alone")

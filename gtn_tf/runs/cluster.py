@@ -36,7 +36,7 @@ def start(config: TrainingConfig) -> Replicas:
 
     Raises:
       UserError: a port that is taken, more devices than there are, or a process in
-        which TensorFlow has computed before.
+        which TensorFlow has computed before; workers of several devices.
     """
     if config.workers:
         return _join(config)
@@ -73,6 +73,11 @@ def check_alike(replicas: Replicas, config: TrainingConfig, images: str) -> None
 
 
 def _join(config: TrainingConfig) -> Replicas:
+    if config.devices > 1:
+        raise UserError(
+            f"--devices={config.devices} contradicts --workers: a worker has one "
+            "device; start one worker for each device, and drop --devices"
+        )
     workers = config.workers.split(",")
     own = workers[config.worker_index]
     # TensorFlow serves all interfaces, whatever the host's name is.
@@ -93,7 +98,7 @@ def _join(config: TrainingConfig) -> Replicas:
     print(f"{name}: waits for the others", file=sys.stderr, flush=True)
     try:
         tf.config.set_visible_devices(gpus[:1], "GPU")
-        with _ended_by_signals():
+        with _ended_by_ctrl_c():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise UserError(
@@ -105,16 +110,21 @@ def _join(config: TrainingConfig) -> Replicas:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Within, Ctrl-C ends the process: Python would hear it after the call only."""
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Within, Ctrl-C ends the process: Python would hear it only after the call.
+
+    TensorFlow takes SIGTERM for itself there; at the end it is Python's again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _devices(count: int) -> list[str]:

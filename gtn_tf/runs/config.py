@@ -383,11 +383,9 @@ class TrainingConfig(fields.Config):
     )
     worker_index: int = field(
         0,
-        "Which of --workers this process is. 0 is the chief, which alone has the run's "
-        "folder.",
+        "Which of --workers this process is, from 0. 0 is the chief, which alone has "
+        "the run's folder.",
         group="several devices and machines",
-        low=0,
-        high=9999,
         may_change=True,
     )
     devices: int = field(

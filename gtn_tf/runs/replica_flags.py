@@ -60,14 +60,9 @@ def _check_workers(config) -> int:
             f"--workers={config.workers} has {', '.join(sorted(twice))} twice: give "
             "each worker another host or port"
         )
-    if config.worker_index >= len(workers):
+    if not 0 <= config.worker_index < len(workers):
         raise UserError(
             f"--worker_index={config.worker_index} is out of range: --workers has "
             f"{len(workers)}; give a value from 0 to {len(workers) - 1}"
-        )
-    if config.devices > 1:
-        raise UserError(
-            f"--devices={config.devices} contradicts --workers: a worker has one "
-            "device; start one worker for each device, and drop --devices"
         )
     return len(workers)
