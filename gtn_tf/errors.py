@@ -10,3 +10,7 @@ class UserError(ValueError):
 
 class Diverged(ArithmeticError):
     """Training has come to numbers that are not finite; the commands exit with 1."""
+
+
+class WorkerLost(ConnectionError):
+    """Another process of a training has ended; the commands exit with 1."""

@@ -206,7 +206,10 @@ def test_full_help_shows_the_flags_of_libraries_too(capsys):
     assert "--[no]weight_norm: " in text and "--verbosity: " in text
 
 
-GROUPS = ["Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"]
+GROUPS = [
+    *("Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"),
+    "Several devices and machines",
+]
 BENCHMARK = ["Benchmark", *GROUPS]
 SEARCH = [
     *("Search", "Data", "Networks", "Few steps"),

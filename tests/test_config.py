@@ -56,17 +56,19 @@ RANGES = {
     "validate_every": (1, 10**9),
     "checkpoint_every_seconds": (0, 1e9),
     "num_test_learners": (2, 10_000),
+    "devices": (1, 1024),
 }
 CHECKED_ELSEWHERE = {
     *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
     "plugins",  # by who imports them
     *("weight_norm", "compare_with_real"),  # by absl: booleans
     *("generator_widths", "leave_out", "vary", "image_size"),  # below
+    *("workers", "worker_index"),  # in test_replicas.py
 }
 MAY_CHANGE = {
     *("data_dir", "workdir", "num_outer_steps", "time_limit_seconds"),
     *("checkpoint_every_seconds", "compare_with_real", "num_test_learners"),
-    "max_divergences",
+    *("max_divergences", "workers", "worker_index", "devices"),
 }
 
 # Every field at another value than its default, with floats that need all digits and
@@ -119,6 +121,9 @@ OTHER = {
     "checkpoint_every_seconds": 0.5,
     "compare_with_real": False,
     "num_test_learners": 7,
+    "workers": "a.b-c.de:8000,[::1]:65535",
+    "worker_index": 1,
+    "devices": 3,
 }
 
 
@@ -172,7 +177,11 @@ def test_choices(name):
 @pytest.mark.parametrize("name", RANGES)
 def test_ranges(name):
     low, high = RANGES[name]
-    room = {"num_inner_steps": 100_000} if name == "segment_length" else {}
+    rooms = {
+        "segment_length": {"num_inner_steps": 100_000},
+        "devices": {"learners_per_step": 1024},
+    }
+    room = rooms.get(name, {})
     for value in (low, high):
         assert getattr(TrainingConfig(**room, **{name: value}), name) == value
     whole = FIELDS[name].type == "int"
@@ -356,9 +365,12 @@ def test_a_line_that_is_no_flag(line):
 
 
 def test_folder_stands_for_the_configuration():
-    folders = {"": TrainingConfig(teacher="distillation").run_folder}
+    base = {"teacher": "distillation", "learners_per_step": 4}
+    folders = {"": TrainingConfig(**base).run_folder}
     for name in FIELDS.keys() - {"workdir", "teacher"}:
-        values = {"teacher": "distillation", name: OTHER[name]}
+        values = base | {name: OTHER[name]}
+        if name == "worker_index":  # of several
+            values["workers"] = OTHER["workers"]
         if name == "segment_length":  # must fit into the inner steps
             values[name] = 5
         first, second = TrainingConfig(**values), TrainingConfig(**values)

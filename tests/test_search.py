@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 
+import grpc
+import keras_tuner
 import pytest
 import tensorflow as tf
 
@@ -17,7 +20,7 @@ from gtn_tf.commands import train
 from nas.commands import search
 from nas.evaluations import registry
 from nas.evaluations.base import Result
-from nas.search import context
+from nas.search import context, distribution
 from nas.search.config import SearchConfig
 from nas.search.journal import Journal
 from nas.spaces import nao
@@ -173,11 +176,32 @@ def test_killed_at_once_and_started_again(tmp_path):
     assert without_seconds(tmp_path / "part") == without_seconds(tmp_path / "whole")
 
 
+def disturb(port):
+    """Says to a chief what no worker would: bytes, and calls that it cannot answer."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=300)
+        for content in (b"\0" * 99, b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP" * 9):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as stranger:
+                stranger.sendall(content)
+        for name in ("CreateTrial", "UpdateSpace", "EndTrial", "GetTrial", "None"):
+            call = channel.unary_unary(f"/keras_tuner.Oracle/{name}")
+            # No message at all; one without a field, of a trial that is not there.
+            for content in (b"\xff" * 20, b"") if name != "CreateTrial" else (b"\xff",):
+                try:
+                    call(content, timeout=60)
+                except grpc.RpcError:
+                    continue
+                assert name == "UpdateSpace" and not content
+
+
 def test_chief_and_workers_judge_the_same(tmp_path):
+    """Whatever strangers say to the chief."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"--address=127.0.0.1:{probe.getsockname()[1]}"
+        port = probe.getsockname()[1]
+    address = f"--address=127.0.0.1:{port}"
     chief = bin_search(tmp_path, "--role=chief", address)
+    disturb(port)
     workers = [
         bin_search(tmp_path, "--role=worker", f"--worker=w{index}", address)
         for index in range(2)
@@ -192,6 +216,23 @@ def test_chief_and_workers_judge_the_same(tmp_path):
         assert entry.score == entry.num_params
 
 
+def test_an_oracle_that_raises_is_not_locked():
+    oracle = keras_tuner.oracles.RandomSearch(max_trials=2)
+    oracle.objective = keras_tuner.Objective("score", "max")
+    distribution.give_back_locks(oracle)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            oracle.get_trial("none")
+    assert oracle.get_space().values == {}
+    found = []
+    other = threading.Thread(
+        target=lambda: found.append(oracle.create_trial("a worker")), daemon=True
+    )
+    other.start()
+    other.join(60)
+    assert [trial.trial_id for trial in found] == ["0"]
+
+
 def test_a_taken_port(tmp_path, judged):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -202,8 +243,6 @@ def test_a_taken_port(tmp_path, judged):
 
 
 def test_no_chief(tmp_path, monkeypatch):
-    from nas.search import distribution
-
     monkeypatch.setattr(distribution, "_WAIT_SECONDS", 0.2)
     with pytest.raises(ValueError, match="no chief answers.*--role=chief"):
         run(tmp_path, role="worker", address="127.0.0.1:9")

@@ -19,7 +19,7 @@ from absl import app, flags
 
 from gtn_tf.commands import tensorflow_start
 from gtn_tf.commands.help_text import help_text
-from gtn_tf.errors import Diverged, UserError
+from gtn_tf.errors import Diverged, UserError, WorkerLost
 from gtn_tf.runs import fields
 
 
@@ -87,9 +87,9 @@ def run(
 
     Returns:
       0, also after --help; 2 for a user's mistake (UserError), 1 where training
-      diverged or files cannot be written, 128 + its number for a signal; each of
-      these with one line on stderr. 70 for anything else, which is a mistake of the
-      library, with its traceback.
+      diverged, another worker has ended or files cannot be written, 128 + its number
+      for a signal; each of these with one line on stderr. 70 for anything else, which
+      is a mistake of the library, with its traceback.
     """
     _define_help(config_class, command)
     define_flags(config_class)
@@ -118,7 +118,7 @@ def run(
         return _fail(f"{told}; --help lists the flags and their values", 2)
     except UserError as error:
         return _fail(error, 2)
-    except Diverged as error:
+    except (Diverged, WorkerLost) as error:
         return _fail(error, 1)
     except OSError as error:
         return _fail(

@@ -10,6 +10,7 @@ import dataclasses
 from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation.registry import MEASURES
+from gtn_tf.runs import replica_flags
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import COMMAS, check, field
 from gtn_tf.studies.catalog import STUDIES
@@ -149,6 +150,10 @@ class StudyConfig(TrainingConfig):
         may_change=True,
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        replica_flags.refuse_workers(self, "bin/study")
+
     @property
     def run_folder(self) -> str:
         """The workdir, or runs/DATASET-STUDY."""
@@ -180,3 +185,7 @@ class BenchmarkConfig(TrainingConfig):
     json: str = field(
         "", "A file for all that was measured, as JSON.", group="benchmark"
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        replica_flags.refuse_workers(self, "bin/benchmark")

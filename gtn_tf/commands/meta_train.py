@@ -10,7 +10,7 @@ from gtn_tf.commands import train
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.data.dataset_flags import IN_PYTHON
 from gtn_tf.errors import UserError
-from gtn_tf.runs import meta_training, run_setup, workdirs
+from gtn_tf.runs import meta_training, replica_flags, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher, load_teacher
@@ -43,6 +43,7 @@ def meta_train(
       Diverged: training diverges more often than is allowed.
     """
     config = dataclasses.replace(config or TrainingConfig(), **flags)
+    replica_flags.refuse_workers(config, "gtn_tf.meta_train")
     if config.teacher == "real":
         raise UserError(
             "teacher='real' has nothing that could be loaded: real images are not its "

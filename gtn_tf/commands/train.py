@@ -25,11 +25,16 @@ from gtn_tf.studies import kinds
 def run(config: TrainingConfig) -> dict:
     """A whole run; `results.json` and the returned value are the same.
 
+    Of several workers, the chief writes and returns them, and the others nothing.
+
     Raises:
       UserError: a configuration, data or folder that cannot be used; nothing has
         been written then.
+      WorkerLost: another worker has ended.
     """
     setup = run_setup.prepare(config)
+    if not setup.replicas.is_chief:
+        return _follow(setup)
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)
     print(f"run folder: {folder}", file=sys.stderr)
@@ -37,11 +42,19 @@ def run(config: TrainingConfig) -> dict:
         return _run(setup, folder)
 
 
+def _follow(setup: RunSetup) -> dict:
+    """What the other workers do beside the chief: all of its training, no results."""
+    meta_training.follow(setup)
+    if setup.config.has_control:
+        meta_training.follow(setup.with_real_data())
+    return {}
+
+
 def _run(setup: RunSetup, folder: Path) -> dict:
     config = setup.config
     trained = meta_training.meta_train(setup, folder)
     found = {config.teacher: _test(trained, folder)}
-    if config.teacher != "real" and config.compare_with_real:
+    if config.has_control:
         real = setup.with_real_data()
         workdirs.open_workdir(folder / "real", real.config)
         trained_real = meta_training.meta_train(real, folder / "real")
@@ -134,6 +147,8 @@ def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
 
 def next_steps(config: TrainingConfig) -> list[str]:
     """What a user may do then: commands, and others in words."""
+    if config.workers and config.worker_index:
+        return [f"look at the run folder of worker 0, {config.workers.split(',')[0]}"]
     folder = shlex.quote(config.run_folder)
     return [
         f"bin/evaluate --workdir={folder}",

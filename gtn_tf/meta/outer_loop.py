@@ -11,6 +11,7 @@ handed to it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from gtn_tf.meta import inner_loop, meta_gradients
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.replicas import ONE_REPLICA, Part, Replicas
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel
 
@@ -90,9 +92,9 @@ _CHAOTIC = 100.0
 class OuterStep:
     """One outer step over one or several learners, each kind compiled once.
 
-    The meta-gradients are computed one after the other, in the memory of one. Kinds of
-    networks have gradients of different sizes, by factors of ten and more; each is
-    clipped before they are averaged, so that no kind outweighs the others.
+    Each replica computes its meta-gradients one after the other, in the memory of one.
+    Kinds of networks have gradients of different sizes, by factors of ten and more;
+    each is clipped before they are averaged, so that no kind outweighs the others.
 
     Attributes:
       problem: what is learned and how it is scored.
@@ -101,6 +103,7 @@ class OuterStep:
       clip_norm: of each learner's meta-gradient over all variables; 0: not clipped.
       memory_policy: how memory is spent.
       learners_per_step: K.
+      replicas: what the K learners are shared out among.
     """
 
     problem: MetaProblem
@@ -109,6 +112,7 @@ class OuterStep:
     clip_norm: float
     memory_policy: MemoryPolicy
     learners_per_step: int = 1
+    replicas: Replicas = ONE_REPLICA
 
     def __post_init__(self):
         self._compiled: dict[learners.LearnerSpec, Callable] = {}
@@ -124,17 +128,13 @@ class OuterStep:
 
         The variables stay as they are where a meta-loss or gradient is not finite.
         """
-        results, sums = [], None
-        for index, spec in enumerate(self.drawn(outer_step, seed)):
-            own_seed = tf.constant([seed, outer_step])
-            if index:
-                own_seed = tf.random.experimental.stateless_fold_in(own_seed, index)
-            result, gradients = self._meta_gradient(spec)(own_seed)
-            results.append(result)
-            sums = gradients if sums is None else _added(sums, gradients)
-        means = StepResult(
-            *(tf.reduce_mean(values) for values in zip(*results, strict=True))
-        )
+        own_seed = tf.constant([seed, outer_step])
+        parts = [
+            functools.partial(self._part, spec, own_seed, index)
+            for index, spec in enumerate(self.drawn(outer_step, seed))
+        ]
+        told, sums = self.replicas.add_up(parts)
+        means = StepResult(*map(tf.reduce_mean, zip(*told, strict=True)))
         self._update(sums, tf.math.is_finite(means.meta_loss + means.gradient_norm))
         return means
 
@@ -151,13 +151,20 @@ class OuterStep:
             for r, place in zip(rounds, places, strict=True)
         ]
 
+    def _part(self, spec: learners.LearnerSpec, seed: tf.Tensor, index: int) -> Part:
+        """What trains and scores the step's learner of this index, compiled."""
+        if index:
+            seed = tf.random.experimental.stateless_fold_in(seed, index)
+        return functools.partial(self._meta_gradient(spec), seed)
+
     def _meta_gradient(self, spec: learners.LearnerSpec) -> Callable:
         """seed [2] -> StepResult, clipped gradients."""
         if spec not in self._compiled:
-            self._compiled[spec] = trace(
-                self.problem, spec, self.clip_norm, self.memory_policy
-            )
+            self._compiled[spec] = self._compile(spec)
         return self._compiled[spec]
+
+    def _compile(self, spec: learners.LearnerSpec) -> Callable:
+        return trace(self.problem, spec, self.clip_norm, self.memory_policy)
 
     def _apply(self, sums, finite) -> None:
         gradients = [total / self.learners_per_step for total in sums]
@@ -202,11 +209,6 @@ def trace(
     )
 
 
-@tf.function(autograph=False)
-def _added(sums, gradients):
-    return [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-
-
 class Progress(NamedTuple):
     """Where a run stands; saved with its variables."""
 
@@ -221,6 +223,7 @@ def train(
     time_limit_seconds: float,
     on_step: Callable[[Progress, StepResult], None],
     should_stop: Callable[[], bool] = lambda: False,
+    replicas: Replicas = ONE_REPLICA,
 ) -> Progress:
     """Outer steps until their number or the time is reached.
 
@@ -229,11 +232,13 @@ def train(
       time_limit_seconds: of training, `start.seconds` included; 0: none.
       on_step: called after each step with the progress that includes it.
       should_stop: asked before each step.
+      replicas: if one stops, all do.
     """
     progress = start
     began = time.perf_counter() - start.seconds
-    while progress.outer_step < num_outer_steps and not should_stop():
-        if time_limit_seconds and progress.seconds >= time_limit_seconds:
+    while progress.outer_step < num_outer_steps:
+        late = 0 < time_limit_seconds <= progress.seconds
+        if replicas.any(late or should_stop()):
             break
         result = StepResult(*(float(value) for value in step(progress.outer_step)))
         seconds = time.perf_counter() - began

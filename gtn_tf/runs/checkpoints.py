@@ -35,10 +35,7 @@ class Checkpoints:
         Raises:
           OSError: it cannot be written; those before it are as they were.
         """
-        buffer = io.BytesIO()
-        numbers = {"outer_step": progress.outer_step, "seconds": progress.seconds}
-        np.savez(buffer, **arrays, **{k: np.float64(v) for k, v in numbers.items()})
-        content = buffer.getvalue()
+        content = encode(progress, arrays)
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"outer_step_{progress.outer_step:08d}.ckpt"
         files.write_atomically(path, lambda new: _write(new, content))
@@ -99,6 +96,19 @@ def _read(path: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:
     digest, content = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
     if hashlib.sha256(content).digest() != digest:
         return None
+    return decode(content)
+
+
+def encode(progress: Progress, arrays: dict[str, np.ndarray]) -> bytes:
+    """A checkpoint's content."""
+    buffer = io.BytesIO()
+    numbers = {"outer_step": progress.outer_step, "seconds": progress.seconds}
+    np.savez(buffer, **arrays, **{k: np.float64(v) for k, v in numbers.items()})
+    return buffer.getvalue()
+
+
+def decode(content: bytes) -> tuple[Progress, dict[str, np.ndarray]]:
+    """The inverse of `encode`."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = dict(file)
     progress = Progress(int(arrays.pop("outer_step")), float(arrays.pop("seconds")))

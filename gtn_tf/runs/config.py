@@ -16,7 +16,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
-from gtn_tf.runs import fields, plugins
+from gtn_tf.runs import fields, plugins, replica_flags
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers.registry import CURRICULA, TEACHERS
 
@@ -374,6 +374,30 @@ class TrainingConfig(fields.Config):
         group="run",
         choices=("float32", "bfloat16"),
     )
+    workers: str = field(
+        "",
+        "HOST:PORT of each of several processes that train together, joined by commas. "
+        "They share out the --learners_per_step. Each is started with the same flags "
+        "but --worker_index.",
+        group="several devices and machines",
+        may_change=True,
+    )
+    worker_index: int = field(
+        0,
+        "Which of --workers this process is, from 0. 0 is the chief, which alone has "
+        "the run's folder.",
+        group="several devices and machines",
+        may_change=True,
+    )
+    devices: int = field(
+        1,
+        "GPUs of this machine, or parts of its CPU where there is none, that share "
+        "out the --learners_per_step.",
+        group="several devices and machines",
+        low=1,
+        high=1024,
+        may_change=True,
+    )
 
     def __post_init__(self):
         for name in _names(self.plugins):
@@ -401,6 +425,7 @@ class TrainingConfig(fields.Config):
                 "integers joined by '-': give units-channels-filters, as in 1024-128-64"
             )
         self._check_learners()
+        replica_flags.check(self)
 
     def _check_learners(self) -> None:
         unknown = set(self.varied) - set(VARIED)
@@ -428,6 +453,11 @@ class TrainingConfig(fields.Config):
         """The families of `leave_out` that `learner` does not name."""
         named = {part.partition(":")[0] for part in self.learner.split(",")}
         return tuple(name for name in _names(self.leave_out) if name not in named)
+
+    @property
+    def has_control(self) -> bool:
+        """Whether real data is meta-trained as well."""
+        return self.teacher != "real" and self.compare_with_real
 
     @property
     def run_folder(self) -> str:

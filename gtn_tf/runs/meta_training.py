@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import outer_loop
+from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import (
     checkpoints,
@@ -40,7 +43,8 @@ class Trained(NamedTuple):
 def meta_train(setup: RunSetup, folder: Path) -> Trained:
     """Trains the run's teacher to the end, from where the folder stands.
 
-    Only the training and validation splits are read.
+    Only the training and validation splits are read. Of several workers, this is what
+    the chief does.
 
     Args:
       setup: newly built.
@@ -50,13 +54,39 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
       Interrupted: by a signal, after saving.
       UserError: the machine has no memory for it, or the folder's run began with
         other images.
+      WorkerLost: another worker has ended.
     """
-    config = setup.config
     data_records.record(folder, setup.dataset)
-    run = _Run(setup, folder)
+    memory_policy = memory_plans.of_run(folder, setup.memory_plan)
+    run = _Run(setup, memory_policy, checkpoints.Checkpoints(folder / "checkpoints"))
     start = run.restore()
     if not start.outer_step:
         start = _begin(setup)
+
+    def recorder(start: Progress, bar: tqdm) -> _Recorder:
+        return _Recorder(run, folder, start, bar)
+
+    return Trained(setup, run.evaluator, _train(run, start, recorder))
+
+
+def follow(setup: RunSetup) -> None:
+    """Trains with the chief, from where its folder stands; nothing is written.
+
+    Raises:
+      Diverged, Interrupted, UserError, WorkerLost: as of `meta_train`.
+    """
+
+    def recorder(start: Progress, bar: tqdm):
+        return lambda progress, result: bar.update()
+
+    run = _Run(setup, setup.memory_plan.policy, None)
+    _train(run, Progress(0, 0.0), recorder)
+
+
+def _train(run: _Run, start: Progress, make_recorder: Callable) -> Progress:
+    """Outer steps of all replicas, which begin as the chief's."""
+    config, replicas = run.setup.config, run.setup.replicas
+    start = run.take_chiefs(start)
     with (
         interruption.defer_signals() as request,
         tqdm(
@@ -72,13 +102,15 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
             start,
             config.num_outer_steps,
             config.time_limit_seconds,
-            _Recorder(run, folder, start, bar),
+            make_recorder(start, bar),
             lambda: bool(request),
+            replicas,
         )
         run.save(progress)
-    if request:
-        raise interruption.Interrupted(request.signal_number, progress.outer_step)
-    return Trained(setup, run.evaluator, progress)
+        signal_number = int(replicas.gather([request.signal_number]).max())
+    if signal_number:
+        raise interruption.Interrupted(signal_number, progress.outer_step)
+    return progress
 
 
 def restore(setup: RunSetup, folder: Path) -> Trained:
@@ -125,18 +157,26 @@ class _Run:
     and the progress are the whole state.
     """
 
-    def __init__(self, setup: RunSetup, folder: Path):
+    def __init__(
+        self,
+        setup: RunSetup,
+        memory_policy: MemoryPolicy,
+        saved: checkpoints.Checkpoints | None,
+    ):
+        """
+        Args:
+          saved: of the run's folder; None where this process has none.
+        """
         self.setup = setup
         self.evaluator = few_step.Evaluator(setup.problem, setup.specs)
         rate_factor = tf.Variable(1.0)
-        policy = memory_plans.of_run(folder, setup.memory_plan)
-        self._step = run_setup.build_outer_step(setup, rate_factor, policy)
+        self._step = run_setup.build_outer_step(setup, rate_factor, memory_policy)
         slots = [variable.value for variable in self._step.optimizer.variables]
         changed = [*setup.problem.variables, *slots]
         self._variables = [*changed, rate_factor]
         max_divergences = setup.config.max_divergences
         self.guard = divergence.Guard(changed, rate_factor, max_divergences)
-        self._checkpoints = checkpoints.Checkpoints(folder / "checkpoints")
+        self._checkpoints = saved
 
     def guarded_step(self, outer_step: int) -> StepResult:
         """One outer step, undone where it shows that training has diverged."""
@@ -144,15 +184,29 @@ class _Run:
         return self.guard(lambda number: self._step(number, seed), outer_step)
 
     def save(self, progress: Progress) -> None:
-        variables = {f"variable_{i}": v.numpy() for i, v in enumerate(self._variables)}
-        self._checkpoints.save(progress, variables | self.guard.state())
+        if self._checkpoints:
+            self._checkpoints.save(progress, self._state())
 
     def restore(self) -> Progress:
         """Progress of the last checkpoint, its values in the variables."""
         found = self._checkpoints.restore()
         if found is None:
             return Progress(0, 0.0)
-        progress, arrays = found
+        return self._set_state(*found)
+
+    def take_chiefs(self, own: Progress) -> Progress:
+        """Progress of the chief, its values in the variables."""
+        replicas = self.setup.replicas
+        if replicas.num_processes == 1:
+            return own
+        content = replicas.from_chief(checkpoints.encode(own, self._state()))
+        return self._set_state(*checkpoints.decode(content))
+
+    def _state(self) -> dict[str, np.ndarray]:
+        variables = {f"variable_{i}": v.numpy() for i, v in enumerate(self._variables)}
+        return variables | self.guard.state()
+
+    def _set_state(self, progress: Progress, arrays: dict) -> Progress:
         _assign(self._variables, arrays)
         self.guard.set_state(arrays)
         return progress

@@ -15,9 +15,10 @@ from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.objectives import Objective
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
+from gtn_tf.meta.replicas import ONE_REPLICA, Replicas
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
-from gtn_tf.runs import memory_plans
+from gtn_tf.runs import cluster, memory_plans
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.memory_plans import MemoryPlan
 from gtn_tf.teachers.base import TeacherSpec
@@ -35,12 +36,14 @@ class RunSetup:
       specs: the predefined set of learners.
       problem: the teacher, the inner loop's parts, and the loss that they are learned
         by; training changes its variables.
+      replicas: what the learners of an outer step are shared out among.
     """
 
     config: TrainingConfig
     dataset: Dataset
     specs: list[LearnerSpec]
     problem: MetaProblem
+    replicas: Replicas = ONE_REPLICA
 
     @functools.cached_property
     def memory_plan(self) -> MemoryPlan:
@@ -68,11 +71,18 @@ def prepare(config: TrainingConfig, dataset: Dataset | None = None) -> RunSetup:
       dataset: in place of the one that the configuration names.
 
     Raises:
-      UserError: data or learners that cannot be used, memory that does not suffice.
+      UserError: data or learners that cannot be used, memory that does not suffice;
+        workers or devices that cannot be, or workers that were not started alike.
     """
+    is_small = config.dataset == "digits" and not config.image_size
+    if is_small and (config.workers or config.devices > 1):
+        # They start before TensorFlow's first operation, and that ends the choice.
+        _choose_threads(config, (8, 8))
+    replicas = cluster.start(config)
     dataset = dataset or load_dataset(config)
-    _choose_threads(config, dataset)
-    setup = build(config, dataset)
+    cluster.check_alike(replicas, config, dataset.digest)
+    _choose_threads(config, dataset.image_shape)
+    setup = dataclasses.replace(build(config, dataset), replicas=replicas)
     _ = setup.memory_plan  # refused now where there is no memory for it
     return setup
 
@@ -172,17 +182,18 @@ def build_outer_step(
         config.clip_norm,
         memory_policy,
         config.learners_per_step,
+        setup.replicas,
     )
 
 
-def _choose_threads(config: TrainingConfig, dataset: Dataset) -> None:
+def _choose_threads(config: TrainingConfig, image_shape: tuple[int, ...]) -> None:
     """One thread for each operation where operations are tiny.
 
     Sharing them out costs more than it saves: on digits a step takes 0.7 of the time.
     Independent operations still run side by side. TensorFlow takes the setting only
     before its first operation; in a process that has computed before, nothing changes.
     """
-    height, width, _ = dataset.image_shape
+    height, width = image_shape[:2]
     if height * width * config.inner_batch_size <= _TINY_PIXELS:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)

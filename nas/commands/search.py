@@ -189,9 +189,10 @@ def _search(
             bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
             bar.update()
 
-        tuner = _Tuner(
-            config, _build_oracle(config, journal, architectures, on_entry), context
-        )
+        oracle = _build_oracle(config, journal, architectures, on_entry)
+        if config.role == "chief":
+            distribution.give_back_locks(oracle)
+        tuner = _Tuner(config, oracle, context)
         try:
             tuner.search()
         except FatalError as error:

@@ -137,6 +137,8 @@ def _search(
     config: SearchConfig, hypermodel, context: Context, folder: Path
 ) -> TeacherTuner:
     oracle = build_oracle(config.oracle, config.max_trials, config.seed)
+    if config.role == "chief":
+        distribution.give_back_locks(oracle)
     split = context.scoring_split
     # keras-tuner prints, and so may the hypermodel.
     with contextlib.redirect_stdout(sys.stderr), _without_tracebacks():

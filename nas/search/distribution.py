@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
+import keras_tuner
 from keras_tuner.src.distribute import oracle_client
 
 from gtn_tf.errors import UserError
+from gtn_tf.runs import addresses
 
 _WAIT_SECONDS = 60  # for a chief that is just starting
+_CALLS = (  # of an oracle, by keras-tuner's service
+    *("get_space", "update_space", "create_trial", "update_trial", "end_trial"),
+    *("get_trial", "get_best_trials"),
+)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -22,13 +28,13 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
       UserError: another form.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    found = addresses.split(address)
+    if not found:
         raise UserError(
             f"--address={address} is no HOST:PORT: give the chief's, as in "
             "127.0.0.1:8000"
         )
-    return host, int(port)
+    return found
 
 
 def check_free(address: str) -> None:
@@ -37,16 +43,12 @@ def check_free(address: str) -> None:
     Raises:
       UserError: the port is taken, or is not this machine's.
     """
-    host, port = split_address(address)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"--address={address} cannot be served ({error.strerror}): give a "
-                "free port of this machine"
-            ) from None
+    why = addresses.why_not_free(*split_address(address))
+    if why:
+        raise UserError(
+            f"--address={address} cannot be served ({why}): give a free port of this "
+            "machine"
+        )
 
 
 def tell(config, text: str) -> None:
@@ -79,6 +81,35 @@ def as_worker(config) -> Iterator[None]:
                 f"({error.code().name}): start it again with its command, then the "
                 "workers; its journal has all that was judged"
             ) from None
+
+
+def give_back_locks(oracle: keras_tuner.Oracle) -> None:
+    """Has a chief's oracle give its lock back where a call raises.
+
+    keras-tuner's keeps it. A chief that was once asked for a trial that it does not
+    know, by a stranger or by a worker from before it was started again, would wait for
+    its own lock at the end.
+    """
+    for name in _CALLS:
+        setattr(oracle, name, _giving_back(oracle, getattr(oracle, name)))
+
+
+def _giving_back(oracle: keras_tuner.Oracle, call: Callable) -> Callable:
+    @keras_tuner.synchronized
+    def caught(oracle, arguments, options):
+        try:
+            return call(*arguments, **options), None
+        except Exception as error:
+            return None, error
+
+    @functools.wraps(call)
+    def called(*arguments, **options):
+        result, error = caught(oracle, arguments, options)
+        if error:
+            raise error
+        return result
+
+    return called
 
 
 def reach_chief(address: str) -> None:
