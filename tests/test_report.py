@@ -16,10 +16,12 @@ from gtn_tf.runs import meta_training, run_setup, workdirs
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.evaluations.base import Result
+from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import page, published, tables
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry
 from nas.spaces.nasbench201_space import NasBench201Space
+from nas.spaces.registry import SPACES
 
 
 @pytest.fixture
@@ -192,7 +194,8 @@ def judged(tmp_path):
 @pytest.mark.parametrize("with_time", [False, True])
 def test_published_accuracies_as_the_reference(judged, tmp_path, with_time):
     path = write_published(tmp_path / "a.json", with_time=with_time)
-    text = make(judged, tmp_path / "out", reference=path)
+    cheap = "naswot+synflow"
+    text = make(judged, tmp_path / "out", reference=path, combine=cheap)
     assert "Over the 10 architectures that every evaluation" in text
     right, wrong = "1.00 (1.00 to 1.00)", "-1.00 (-1.00 to -1.00)"
     seconds = "0.5" if with_time else ""
@@ -219,8 +222,21 @@ def test_groups_of_cheap_proxies_are_those_that_combine_names(judged, tmp_path):
     # Two fall with a cell's number, one rises but for one score that is none.
     assert row(text, cheap)[1].startswith("-1.00")
     assert row(text, f"teacher, {cheap}")[0] == "10"
-    assert "naswot and synflow (published)" not in text  # the default
+    assert "naswot and synflow (published)" not in text
     assert "naswot and flops" not in text  # of which there is no score
+
+
+def test_cheap_proxies_are_those_of_the_space_where_none_are_named(judged, tmp_path):
+    path = write_published(tmp_path / "a.json")
+    flags = {"space": "nasbench201", "dataset": "cifar10"}
+    params = write_search(tmp_path / "p", "params", np.arange(12), **flags)
+    text = make([*judged, params], tmp_path / "out", reference=path)
+    cheap = "params, jacov (published) and synflow (published)"
+    assert row(text, cheap)[0] == row(text, f"teacher, {cheap}")[0] == "10"
+    assert SPACES["darts"].cheap_evaluations == ("naswot", "params", "-grad_norm")
+    for space in SPACES.values():
+        names = {name.removeprefix("-") for name in space.cheap_evaluations}
+        assert names <= set(EVALUATIONS)
 
 
 def test_a_proxy_behind_a_minus_counts_the_other_way_round(judged, tmp_path):
@@ -233,7 +249,7 @@ def test_a_proxy_behind_a_minus_counts_the_other_way_round(judged, tmp_path):
     assert row(text, "teacher and -naswot")[1] == right
 
 
-@pytest.mark.parametrize("combine", ["naswot+bogus", "naswot+", "", "naswot--flops"])
+@pytest.mark.parametrize("combine", ["naswot+bogus", "naswot+", ",", "naswot--flops"])
 def test_groups_that_name_no_evaluation_are_refused(combine):
     with pytest.raises(UserError, match="--combine=.*give some of teacher"):
         report.ReportConfig("a", "b", combine=combine)
@@ -242,7 +258,7 @@ def test_groups_that_name_no_evaluation_are_refused(combine):
 def test_what_a_search_gains(judged, tmp_path):
     """The judges' journals have two seconds for each cell, the file half a second."""
     path = write_published(tmp_path / "a.json", with_time=True)
-    text = make(judged, tmp_path / "out", reference=path)
+    text = make(judged, tmp_path / "out", reference=path, combine="naswot+synflow")
     assert "missing to the best in the file, 99.00 %" in text
     assert "The best of these architectures has 89.00 %, a random one 84.50 %" in text
     right = "89.00 (89.00 to 89.00), regret 10.00"

@@ -28,11 +28,13 @@ class ReportConfig:
         "as NASLib's zero-cost benchmark has them.",
     )
     combine: str = fields.field(
-        "naswot+synflow",
+        "",
         "The cheap evaluations whose ranks are averaged, beside each with a teacher, "
         "as naswot+synflow,naswot+params-grad_norm. One behind a minus counts the "
         "other way round. A published one takes the place of one that no search has. "
-        "Only with a file as --reference.",
+        "By default they are those of the space: for nasbench201 "
+        "params+jacov+synflow, for darts naswot+params-grad_norm, for others "
+        "naswot+synflow. Only with a file as --reference.",
     )
 
     def __post_init__(self):
@@ -60,7 +62,10 @@ class ReportConfig:
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Names of evaluations that are averaged; -NAME counts the other way round."""
+        """Names of evaluations that are averaged; -NAME counts the other way round.
+        None are those of the space."""
+        if not self.combine:
+            return ()
         return tuple(
             tuple(group.replace("-", "+-").removeprefix("+").split("+"))
             for group in self.combine.split(",")

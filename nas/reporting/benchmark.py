@@ -39,7 +39,8 @@ def compare(
 
     Args:
       path: a file of published accuracies; `nas.reporting.published` has its layout.
-      groups: evaluations whose ranks are averaged, beside each with a teacher.
+      groups: evaluations whose ranks are averaged, beside each with a teacher; where
+        there are none, the space's own.
 
     Raises:
       UserError: the file is none, or none of the searches' spaces is its space.
@@ -48,6 +49,7 @@ def compare(
     content = published.read(path)
     spaces = {each.config.space: each.config.search_space() for each in searches}
     space = published.space_of(content, path, list(spaces.values()))
+    groups = groups or (space.cheap_evaluations,)
     kept, aside = [], []
     for search in searches:
         is_of_it = (

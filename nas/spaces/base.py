@@ -33,9 +33,12 @@ class SearchSpace(abc.ABC):
 
     Attributes:
       name: in the registry, and of the flag --space.
+      cheap_evaluations: whose ranks are averaged to stand beside a teacher where
+        nobody names others; one behind a minus counts the other way round.
     """
 
     name: str
+    cheap_evaluations: tuple[str, ...] = ("naswot", "synflow")
 
     @classmethod
     def of_search(cls, config: Any) -> SearchSpace:
