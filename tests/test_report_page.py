@@ -95,6 +95,12 @@ def test_one_run_says_that_it_is_one(tmp_path):
     assert [row["low"] for row in rows_of(made, "outer-loop")] == [""] * 8
 
 
+def test_ones_own_data_goes_by_its_name_alone(tmp_path):
+    folder = write_training(tmp_path / "a", dataset="folder:/home/me/my pets")
+    head = head_of(make(tmp_path, folder))
+    assert "<h1>Report on my_pets</h1>" in head and "of my_pets images" in head
+
+
 def test_a_difference_that_may_be_none(tmp_path):
     folders = [
         write_training(tmp_path / "a", 0, teacher=0.9, real=0.8),
@@ -256,7 +262,8 @@ def test_a_source_has_one_color_everywhere(tmp_path):
         for each in value if isinstance(value, list) else ():
             collect(each)
 
-    specs = specs_of(make(tmp_path, *folders, reference=path))
+    cheap = "naswot+synflow"
+    specs = specs_of(make(tmp_path, *folders, reference=path, combine=cheap))
     assert len(specs) >= 10
     collect(specs)
     assert found == {name: {color} for name, color in charts.COLORS.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from gtn_tf.data.dataset_flags import short_name
 from nas.reporting import (
     cell_drawing,
     judgements,
@@ -64,7 +65,7 @@ def part(
         Section("search-cost", "Cost of the searches", tables=_costs(found)),
     ]
     return Part(
-        tuple(dict.fromkeys(search.config.dataset for search in found)),
+        tuple(dict.fromkeys(short_name(search.config.dataset) for search in found)),
         commands,
         tuple(_conclusions(own, judged)),
         tuple(_warnings(own, judged, _num_classes(found))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gtn_tf.data.dataset_flags import short_name
 from nas.reporting import run_groups, teacher_figures, training_figures
 from nas.reporting.comparisons import REAL, TEACHER
 from nas.reporting.content import Part, Section, Table
@@ -41,12 +42,17 @@ def part(runs: list[TrainingRun]) -> Part:
         Section("training-cost", "Cost of meta-training", tables=_costs(runs)),
     ]
     return Part(
-        tuple(dict.fromkeys(filter(None, (r.flags.get("dataset") for r in runs)))),
+        tuple(dict.fromkeys(filter(None, map(_dataset, runs)))),
         training_figures.commands(runs),
         tuple(sentence for group in groups for sentence in _conclusion(group)),
         tuple(w for group in groups for w in _warnings(group, _chance(teachers))),
         tuple(s for s in sections if s.figures or any(t.rows for _, t in s.tables)),
     )
+
+
+def _dataset(run: TrainingRun) -> str:
+    """The name of its data set, without folders; "" where nobody has kept it."""
+    return short_name(run.flags.get("dataset", ""))
 
 
 def _teachers(groups: list[Group]) -> list[NamedTeacher]:
@@ -111,7 +117,7 @@ def _conclusion(group: Group) -> Iterator[str]:
     after = (
         f"After {steps} steps of {flags['inner_batch_size']} images" if steps else ""
     )
-    dataset = flags.get("dataset", "the test")
+    dataset = _dataset(group.runs[0]) or "the test"
     article = "the " if group.own_source == TEACHER else ""
     sentence = (
         f"{after or 'After a few steps'} fresh networks taught by "
