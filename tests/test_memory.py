@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import problems
 import pytest
+import tensorflow as tf
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.meta import memory, outer_loop
+from gtn_tf.meta import inner_loop, memory, outer_loop
 from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.networks import learners
@@ -73,6 +74,22 @@ def test_segments_that_take_the_least_memory(sizes, length):
         policy = MemoryPolicy(recompute=True, segment_length=other)
         assert least <= memory.peak_bytes(sizes, 100, policy)
     assert abs(found.segment_length - length) <= length / 5
+
+
+@pytest.mark.parametrize("dtype, expected", [("float32", 4 * 7), ("float64", 8 * 7)])
+def test_bytes_that_a_loop_keeps(dtype, expected):
+    """The square's gradient needs what was squared, in each of the five turns."""
+
+    @tf.function(autograph=False)
+    def program(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            step, turns = (lambda state, _: tf.square(state)), tf.zeros([5, 1])
+            loss = tf.reduce_sum(inner_loop.unroll(step, x, turns, 5))
+        return tape.gradient(loss, x)
+
+    traced = program.get_concrete_function(tf.TensorSpec([7], dtype))
+    assert memory.kept_by_step(traced) == expected
 
 
 def test_what_a_step_keeps_is_counted_and_bounded():
