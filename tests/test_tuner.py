@@ -326,14 +326,15 @@ def test_scores_that_do_not_compare_stay_apart(make, teacher, monkeypatch):
     assert len(run(make(overwrite=True, max_trials=1))) == 1
 
 
-def test_files_as_a_kill_can_leave_them(make, tmp_path):
+@pytest.mark.parametrize("num_written", [None, 0, 20])
+def test_files_as_a_kill_can_leave_them(make, tmp_path, num_written):
     whole = run(make(project_name="whole"))
     run(make(max_trials=2))
     begun = tmp_path / "a" / "trial_2"  # but the oracle does not know of it
     begun.mkdir()
     trial = json.loads((tmp_path / "a" / "trial_1" / "trial.json").read_text())
     trial |= {"trial_id": "2", "status": "RUNNING", "score": None}
-    (begun / "trial.json").write_text(json.dumps(trial))
+    (begun / "trial.json").write_text(json.dumps(trial)[:num_written])
     assert run(make()) == whole
     path = tmp_path / "a" / "oracle.json"
     path.write_text(path.read_text()[:-9])

@@ -84,7 +84,8 @@ class Ended:
     def error(self):
         """The one line that tells what was wrong."""
         lines = self.err.splitlines()
-        assert lines[-1].startswith("error: ") and self.err.count("error: ") == 1
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert errors == lines[-1:]
         assert "Traceback" not in self.err
         return lines[-1]
 

@@ -387,6 +387,8 @@ class TrainingConfig(fields.Config):
         "Which of --workers this process is, from 0. 0 is the chief, which alone has "
         "the run's folder.",
         group="several devices and machines",
+        low=0,
+        high=10_000,
         may_change=True,
     )
     devices: int = field(

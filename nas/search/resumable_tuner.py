@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -69,6 +70,7 @@ class ResumableTuner(base_tuner.BaseTuner):
         Raises:
           UserError: files that a kill cut short, or of a search that does not compare.
         """
+        self._forget_unborn()
         try:
             super().reload()
         except json.JSONDecodeError as error:
@@ -76,7 +78,27 @@ class ResumableTuner(base_tuner.BaseTuner):
                 f"a file in {self.project_dir} is damaged ({error}): give another "
                 "project_name, or overwrite=True"
             ) from None
-        # A trial that was killed at its very start has a file and no more: it is
+        # A trial that was killed at its start has a file and no more: it is
         # proposed again.
         trials = self.oracle.trials
         self.oracle.trials = {name: trials[name] for name in self.oracle.start_order}
+
+    def _forget_unborn(self) -> None:
+        """Removes what a kill has left of the file of a trial that was just proposed.
+
+        keras-tuner writes it before the oracle's own file names the trial.
+        """
+        folder = Path(self.project_dir)
+        oracle = _read(folder / "oracle.json") or {}
+        for path in folder.glob("trial_*/trial.json"):
+            trial_id = path.parent.name.removeprefix("trial_")
+            if trial_id not in oracle.get("start_order", ()) and _read(path) is None:
+                path.unlink()
+
+
+def _read(path: Path) -> dict | None:
+    """A JSON file; None of one that is not there or was cut short."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
