@@ -41,10 +41,9 @@ def ensure(*modules: str) -> None:
             "e.g. python3.12 {}".format(*OLDEST, *sys.version_info[:3], sys.argv[0])
         )
     complete = all(is_installed(name) for name in REQUIRED + modules)
-    inside = os.path.realpath(sys.prefix) == os.path.realpath(str(VENV))
-    if complete and (not inside or is_current()):
+    if complete and (not is_inside() or is_current()):
         return
-    if inside and is_current():
+    if is_inside() and is_current():
         fail(f"packages are missing from {VENV}; delete it and run this again")
     try:
         if not is_current():
@@ -55,6 +54,11 @@ def ensure(*modules: str) -> None:
         fail("set-up interrupted; run this again to continue", code=130)
     except OSError as error:
         fail(f"cannot make {VENV}: {error}; make that possible {OR_ACTIVATE}")
+
+
+def is_inside() -> bool:
+    """Whether this interpreter is that of `.venv`."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(str(VENV))
 
 
 def is_installed(name: str) -> bool:
@@ -94,7 +98,9 @@ def set_up() -> None:
             say(f"setup.cfg or constraints.txt has changed, updating {VENV}")
         else:
             say(f"setting up {VENV}, once: this takes minutes and 4 GB of disk")
-            venv = [sys.executable, "-I", "-m", "venv", "--clear", str(VENV)]
+            # By the link's target: Python 3.10 would make a link that leads to itself.
+            python = os.path.realpath(sys.executable) if is_inside() else sys.executable
+            venv = [python, "-I", "-m", "venv", "--clear", str(VENV)]
             if run(venv, lock) != 0:
                 fail(f"cannot make {VENV} (see above); mend that {OR_ACTIVATE}")
         if STAMP.exists():
