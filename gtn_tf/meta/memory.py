@@ -5,7 +5,8 @@
 
 `step` is what one inner step keeps for the way back, which holds about as much again
 while it goes through one step; `state` is a learner's parameters and its optimizer's
-slots; `length` is that of a segment. TensorFlow's own program comes on top.
+slots; `length` is that of a segment. A constant for TensorFlow's own program comes on
+top.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ _CGROUP_FILES = (  # limit and usage
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
-# Of the outputs of all layers and of the parameters: more than any optimizer keeps.
-_MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 5, 30
+# Of the outputs of all layers and of the parameters. More than was counted for one
+# learner of each kind with Muon; attention, within its layer, has kept the most.
+_MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 10, 30
 _PROGRAM_BYTES = 150_000_000  # graphs and their plans, measured on MNIST's learners
 _FLOAT_BYTES = 4  # bfloat16 casts products only, and their inputs are kept
 
