@@ -15,6 +15,7 @@ import keras_tuner
 import pytest
 import tensorflow as tf
 from keras import layers
+from keras_tuner.src.backend import io
 
 import gtn_tf
 import nas
@@ -326,20 +327,39 @@ def test_scores_that_do_not_compare_stay_apart(make, teacher, monkeypatch):
     assert len(run(make(overwrite=True, max_trials=1))) == 1
 
 
-@pytest.mark.parametrize("num_written", [None, 0, 20])
-def test_files_as_a_kill_can_leave_them(make, tmp_path, num_written):
+def test_files_that_do_not_agree(make, tmp_path):
     whole = run(make(project_name="whole"))
     run(make(max_trials=2))
     begun = tmp_path / "a" / "trial_2"  # but the oracle does not know of it
     begun.mkdir()
     trial = json.loads((tmp_path / "a" / "trial_1" / "trial.json").read_text())
     trial |= {"trial_id": "2", "status": "RUNNING", "score": None}
-    (begun / "trial.json").write_text(json.dumps(trial)[:num_written])
+    (begun / "trial.json").write_text(json.dumps(trial))
     assert run(make()) == whole
     path = tmp_path / "a" / "oracle.json"
     path.write_text(path.read_text()[:-9])
     with pytest.raises(UserError, match="is damaged.*overwrite=True"):
         make()
+
+
+@pytest.mark.parametrize("name", ["tuner0", "oracle", "trial"])
+def test_killed_in_the_midst_of_a_file(make, monkeypatch, name):
+    whole = run(make(project_name="whole"))
+    make(max_trials=1).search(X, Y)
+    opened = io.File
+
+    def half(path, mode):
+        file = opened(path, mode)
+        if mode == "w" and name in str(path).split("/")[-1]:
+            file.write("{")
+            file.close()
+            raise KeyboardInterrupt
+        return file
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(io, "File", half)
+        make().search(X, Y)
+    assert run(make()) == whole
 
 
 def test_tensorflow_is_not_there_before_it_is_asked_for():

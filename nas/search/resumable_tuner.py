@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -12,6 +11,9 @@ from keras_tuner.engine.trial import Trial
 
 from gtn_tf.errors import UserError
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.search import whole_files
+
+whole_files.install()
 
 
 class ResumableTuner(base_tuner.BaseTuner):
@@ -68,9 +70,8 @@ class ResumableTuner(base_tuner.BaseTuner):
         """Goes on from keras-tuner's files.
 
         Raises:
-          UserError: files that a kill cut short, or of a search that does not compare.
+          UserError: files that are damaged, or of a search that does not compare.
         """
-        self._forget_unborn()
         try:
             super().reload()
         except json.JSONDecodeError as error:
@@ -82,23 +83,3 @@ class ResumableTuner(base_tuner.BaseTuner):
         # proposed again.
         trials = self.oracle.trials
         self.oracle.trials = {name: trials[name] for name in self.oracle.start_order}
-
-    def _forget_unborn(self) -> None:
-        """Removes what a kill has left of the file of a trial that was just proposed.
-
-        keras-tuner writes it before the oracle's own file names the trial.
-        """
-        folder = Path(self.project_dir)
-        oracle = _read(folder / "oracle.json") or {}
-        for path in folder.glob("trial_*/trial.json"):
-            trial_id = path.parent.name.removeprefix("trial_")
-            if trial_id not in oracle.get("start_order", ()) and _read(path) is None:
-                path.unlink()
-
-
-def _read(path: Path) -> dict | None:
-    """A JSON file; None of one that is not there or was cut short."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
