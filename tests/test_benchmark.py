@@ -9,14 +9,17 @@ import pytest
 from problems import SMALL_RUN
 
 from gtn_tf.commands import benchmark
-from gtn_tf.commands.benchmark import BenchmarkConfig, Part, Timing
+from gtn_tf.commands.benchmark import BenchmarkConfig
+from gtn_tf.errors import UserError
+from gtn_tf.studies import timing
+from gtn_tf.studies.timing import Part, Timing
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that only parts move."""
     seconds = [0.0]
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: seconds[0])
     return seconds
 
 
@@ -30,21 +33,23 @@ def test_parts_take_turns_after_a_first_call(clock):
 
         return Part(name, 1, call)
 
-    timing = benchmark.time_in_turns([part("a", 2), part("b", 3)], 2)
-    np.testing.assert_allclose(timing.later, [[2, 3], [2, 3]])
-    np.testing.assert_allclose(timing.first, [100, 100])
+    found = timing.time_in_turns([part("a", 2), part("b", 3)], 2)
+    np.testing.assert_allclose(found.later, [[2, 3], [2, 3]])
+    np.testing.assert_allclose(found.first, [100, 100])
     assert calls == [(n, i) for i in range(3) for n in "ab"]
 
 
 def test_ratios_are_those_of_each_turn():
-    parts = [
-        Part(name, int(flops), None)
-        for name, flops in [("product", 4e9), ("steps", 1e9), ("outer", 6e9)]
-    ]
     # The machine is half as fast in the second turn, four times slower in the third.
     seconds = np.array([[1, 0.5, 3], [2, 1, 6], [4, 1, 24]])
-    timing = Timing(np.array([1.0, 2.0, 12.5]), seconds)
-    assert benchmark.format_table(parts, timing).splitlines() == [
+    found = Timing(
+        ["product", "steps", "outer"],
+        np.array([4e9, 1e9, 6e9]),
+        np.array([1.0, 2.0, 12.5]),
+        seconds,
+    )
+    assert Timing.of_record(found.as_record()).later.tolist() == seconds.tolist()
+    assert benchmark.format_table(found).splitlines() == [
         "| what | seconds | GFLOP | GFLOP/s | of the limit | least | most | "
         "first call, s |",
         "|---|---|---|---|---|---|---|---|",
@@ -83,3 +88,63 @@ def test_all_that_was_measured_is_in_a_file(tmp_path, capsys):
     assert outer["first_seconds"] > np.median(outer["seconds"])  # it traces
     assert steps["name"] == "2 inner steps" and found["flags"]["num_inner_steps"] == 2
     assert found["peak_bytes"] > found["planned_bytes"] > 0
+
+
+def test_times_as_long_are_ratios_of_each_turn():
+    seconds = np.array([[1.0, 3], [2, 4], [4, 20]])
+    found = Timing(["gtn_tf", "a"], np.array([1, 1]), np.array([7.0, 8]), seconds)
+    assert benchmark.format_against(found).splitlines()[2:] == [
+        "| gtn_tf | 2 | 1.00 | 1.00 | 1.00 | 7 |",
+        "| a | 4 | 3.00 | 2.00 | 5.00 | 8 |",
+    ]
+
+
+def test_cases_and_libraries(monkeypatch, tmp_path, capsys):
+    """A case in a process of its own, beside plain TensorFlow."""
+    small = {k: v for k, v in dataclasses.asdict(SMALL_RUN).items() if k != "dataset"}
+    fields = dataclasses.fields(BenchmarkConfig)
+    default = {field.name: field.default for field in fields}
+    flags = [f"--{k}={v}" for k, v in small.items() if v != default[k]]
+    monkeypatch.setitem(benchmark.BENCHMARK_CASES, "digits", flags)
+    path = tmp_path / "found.json"
+    benchmark.run(
+        BenchmarkConfig(
+            cases="digits",
+            against="tensorflow",
+            num_repeats=2,
+            product_size=16,
+            json=str(path),
+        )
+    )
+    told = capsys.readouterr().out
+    assert told.startswith("digits\n\n| what | seconds |")
+    assert re.search(r"^\| tensorflow, written out \|", told, re.M)
+    found = json.loads(path.read_text())["cases"]["digits"]
+    ours, theirs = found["same_step"]
+    assert ours["name"] == "gtn_tf" and ours["flops"] == theirs["flops"] > 0
+    assert len(found["parts"][2]["seconds"]) == len(theirs["seconds"]) == 2
+    assert found["flags"]["num_inner_steps"] == 2
+
+
+def test_a_case_that_cannot_be(tmp_path):
+    config = BenchmarkConfig(cases="mnist", data_dir=str(tmp_path), num_repeats=1)
+    with pytest.raises(UserError, match="mnist was not timed, for the reason above"):
+        benchmark.run(config)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ({"cases": "digits,svhn"}, "--cases=digits,svhn names svhn: give some of digi"),
+        ({"against": "numpy"}, "--against=numpy names numpy: give some of tensorflow"),
+    ],
+)
+def test_unknown_cases_and_libraries(flag, told):
+    with pytest.raises(UserError, match=told):
+        BenchmarkConfig(**flag)
+
+
+def test_a_library_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="jax is not installed: install it, or leave"):
+        BenchmarkConfig(against="jax")

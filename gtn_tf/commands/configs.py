@@ -6,10 +6,12 @@ They stand by themselves because --help does without what the commands need.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
 from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation.registry import MEASURES
+from gtn_tf.plain.registry import LIBRARIES
 from gtn_tf.runs import replica_flags
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import COMMAS, check, field
@@ -168,6 +170,14 @@ class StudyConfig(TrainingConfig):
         return TrainingConfig(**{name: getattr(self, name) for name in names})
 
 
+# Name -> flags of a run of its size.
+BENCHMARK_CASES = {
+    "digits": (),
+    "mnist": ("--flagfile=mnist_cpu.flags", "--num_inner_steps=8"),
+    "cifar10": ("--flagfile=cifar10_cpu.flags", "--num_inner_steps=2"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig(TrainingConfig):
     """The run whose outer step is timed, and how."""
@@ -182,6 +192,19 @@ class BenchmarkConfig(TrainingConfig):
         low=1,
         high=2**15,
     )
+    cases: str = field(
+        "",
+        "Runs that are timed in place of that of the other flags, each in a process of "
+        f"its own, joined by commas: {', '.join(BENCHMARK_CASES)}.",
+        group="benchmark",
+    )
+    against: str = field(
+        "",
+        "Libraries that the outer step of distilled pixels is timed in beside this "
+        f"one, written out, joined by commas: {', '.join(LIBRARIES)}. They have to be "
+        "installed.",
+        group="benchmark",
+    )
     json: str = field(
         "", "A file for all that was measured, as JSON.", group="benchmark"
     )
@@ -189,3 +212,28 @@ class BenchmarkConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         replica_flags.refuse_workers(self, "bin/benchmark")
+        for name, given, known in (
+            ("cases", self.case_names, BENCHMARK_CASES),
+            ("against", self.libraries, LIBRARIES),
+        ):
+            if unknown := set(given) - set(known):
+                raise UserError(
+                    f"--{name}={getattr(self, name)} names "
+                    f"{', '.join(sorted(unknown))}: give some of {', '.join(known)}"
+                )
+        for name in self.libraries:
+            if importlib.util.find_spec(name) is None:
+                raise UserError(
+                    f"--against={self.against}: {name} is not installed: install it, "
+                    "or leave it out"
+                )
+
+    @property
+    def case_names(self) -> tuple[str, ...]:
+        """Keys of `BENCHMARK_CASES`."""
+        return tuple(name for name in self.cases.split(",") if name)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Keys of `LIBRARIES`."""
+        return tuple(name for name in self.against.split(",") if name)

@@ -1,0 +1,1 @@
+"""An outer step written out in TensorFlow, PyTorch and JAX, without this library."""
