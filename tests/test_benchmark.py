@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from problems import SMALL_RUN
 
-from gtn_tf.commands import benchmark
+from gtn_tf.commands import benchmark, train
 from gtn_tf.commands.benchmark import BenchmarkConfig
 from gtn_tf.errors import UserError
-from gtn_tf.studies import timing
+from gtn_tf.studies import gradient_noise, timing
 from gtn_tf.studies.timing import Part, Timing
 
 
@@ -148,3 +148,36 @@ def test_a_library_that_is_not_there(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="jax is not installed: install it, or leave"):
         BenchmarkConfig(against="jax")
+
+
+def test_the_noise_of_a_runs_gradients(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(SMALL_RUN, teacher="real", workdir=str(tmp_path / "a"))
+    train.run(config)
+    capsys.readouterr()
+    run = dataclasses.asdict(config)
+    path = tmp_path / "found.json"
+    options = {"num_repeats": 1, "product_size": 16, "json": str(path)}
+    benchmark.run(BenchmarkConfig(**run, noise_learners=5, **options))
+    told = capsys.readouterr().out
+    found = json.loads(path.read_text())["noise"]
+    assert re.search(r"^Gradient noise scale: .* from 5 learners\)\.", told, re.M)
+    # Two learned hyperparameters of two steps, of which float32 takes four bytes.
+    assert found["gradient_bytes"] == 4 * 2 * 2 and found["noise"] > 0
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        empty = {"workdir": str(tmp_path / "b")}
+        benchmark.run(BenchmarkConfig(**run | empty, noise_learners=5, **options))
+    with pytest.raises(UserError, match="--noise_learners=2 is too few"):
+        BenchmarkConfig(noise_learners=2)
+
+
+def test_what_learners_and_workers_bring():
+    record = {"signal": 1.0, "noise": 8.0, "error": 0.25, "num_learners": 9}
+    record |= {"seconds": [2.0], "gradient_bytes": 10**9}
+    lines = gradient_noise.format_record(record).splitlines()
+    assert lines[0].endswith("scale: 8 learners (5.33 to 16, from 9 learners).")
+    rows = [[float(x) for x in line.split("|")[1:-1]] for line in lines[4:11]]
+    assert rows[0] == [1, 1, 2, 1, 2, 1]
+    # (1 + 8 / 8) / (1 + 8) of the steps, each eight times as long, or 2 + 1.4 s.
+    assert rows[3] == [8, 0.22, 16, 1.8, 3.4, 0.38]
+    unclear = gradient_noise.format_record(record | {"signal": -0.1})
+    assert "is not told from noise: give more learners" in unclear

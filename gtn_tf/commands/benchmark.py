@@ -21,9 +21,9 @@ from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel
 from gtn_tf.plain import comparison
 from gtn_tf.plain.registry import LIBRARIES
-from gtn_tf.runs import files, run_setup
+from gtn_tf.runs import files, meta_training, run_setup
 from gtn_tf.runs.run_setup import RunSetup
-from gtn_tf.studies import timing
+from gtn_tf.studies import gradient_noise, timing
 from gtn_tf.studies.timing import Part, Timing
 
 _WIDTHS = "64-128-128"  # of the learner that other libraries train
@@ -75,9 +75,9 @@ def _in_its_own_process(name: str, config: BenchmarkConfig) -> dict:
 
 def measure(config: BenchmarkConfig) -> dict:
     """All that is timed and counted of a run, for JSON."""
-    setup = run_setup.prepare(config)
+    whole = run_setup.prepare(config)
     # The plan is that of the learner which is timed.
-    setup = dataclasses.replace(setup, specs=setup.specs[:1])
+    setup = dataclasses.replace(whole, specs=whole.specs[:1])
     parts = build_parts(setup, config.product_size)
     found = timing.time_in_turns(parts, config.num_repeats)
     # Of Linux, where it is in kilobytes.
@@ -95,6 +95,10 @@ def measure(config: BenchmarkConfig) -> dict:
     if config.libraries:
         against = timing.time_in_turns(parts_against(config), config.num_repeats)
         record["same_step"] = against.as_record()
+    if config.noise_learners:
+        if config.workdir:
+            meta_training.restore(whole, Path(config.workdir).expanduser())
+        record["noise"] = gradient_noise.measure(whole, config.noise_learners)
     return record
 
 
@@ -162,6 +166,8 @@ def format_record(record: dict) -> str:
     text += f"{record['plan']}."
     if "same_step" in record:
         text += f"\n\n{format_against(Timing.of_record(record['same_step']))}"
+    if "noise" in record:
+        text += f"\n\n{gradient_noise.format_record(record['noise'])}"
     return text
 
 

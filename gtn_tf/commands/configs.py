@@ -205,6 +205,15 @@ class BenchmarkConfig(TrainingConfig):
         "installed.",
         group="benchmark",
     )
+    noise_learners: int = field(
+        0,
+        "Fresh learners whose meta-gradients are compared, to estimate what more "
+        "learners a step and more workers would bring; 0 for no estimate. The teacher "
+        "is that of the last checkpoint in --workdir, or one that has learned nothing.",
+        group="benchmark",
+        low=0,
+        high=10_000,
+    )
     json: str = field(
         "", "A file for all that was measured, as JSON.", group="benchmark"
     )
@@ -221,6 +230,11 @@ class BenchmarkConfig(TrainingConfig):
                     f"--{name}={getattr(self, name)} names "
                     f"{', '.join(sorted(unknown))}: give some of {', '.join(known)}"
                 )
+        if 0 < self.noise_learners < 3:
+            raise UserError(
+                f"--noise_learners={self.noise_learners} is too few for an error of "
+                "the estimate: give 3 or more, or 0"
+            )
         for name in self.libraries:
             if importlib.util.find_spec(name) is None:
                 raise UserError(
