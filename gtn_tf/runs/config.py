@@ -16,7 +16,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
-from gtn_tf.runs import fields, plugins, replica_flags
+from gtn_tf.runs import fields, plugins, precision, replica_flags
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers.registry import CURRICULA, TEACHERS
 
@@ -370,9 +370,10 @@ class TrainingConfig(fields.Config):
     precision: str = field(
         "float32",
         "The precision of the arithmetic. With bfloat16, only convolutions and "
-        "products are computed in it.",
+        "products are computed in it. auto takes bfloat16 on processors and GPUs that "
+        "multiply it, and float32 elsewhere; the run keeps what it took.",
         group="run",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "auto"),
     )
     workers: str = field(
         "",
@@ -405,6 +406,7 @@ class TrainingConfig(fields.Config):
         for name in _names(self.plugins):
             plugins.load(name, f"--plugins={self.plugins}")
         fields.check(self)
+        object.__setattr__(self, "precision", precision.resolve(self.precision))
         dataset_flags.parse_image_size(self.image_size)
         whole = dataset_flags.with_whole_path(self.dataset, self.data_dir)
         object.__setattr__(self, "dataset", whole)
