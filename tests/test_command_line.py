@@ -208,7 +208,7 @@ def test_full_help_shows_the_flags_of_libraries_too(capsys):
 
 GROUPS = [
     *("Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"),
-    "Several devices and machines",
+    *("Gradient estimation", "Several devices and machines"),
 ]
 BENCHMARK = ["Benchmark", *GROUPS]
 SEARCH = [

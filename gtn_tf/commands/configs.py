@@ -189,3 +189,8 @@ class BenchmarkConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         replica_flags.refuse_workers(self, "bin/benchmark")
+        if self.estimator != "backpropagation":
+            raise UserError(
+                f"--estimator={self.estimator} is for bin/train and bin/study: "
+                "bin/benchmark counts the operations of backpropagation; drop the flag"
+            )
