@@ -9,6 +9,7 @@ import numpy as np
 import problems
 import pytest
 import tensorflow as tf
+from scipy import stats
 from test_replicas import Strategy
 
 from gtn_tf.meta import combined, inner_loop
@@ -186,6 +187,7 @@ def quadratic(monkeypatch):
     return build
 
 
+NUM_PAIRS = 30
 VALUES = np.random.default_rng(3).normal(size=[NUM_STEPS, SIZE])
 
 
@@ -211,23 +213,27 @@ def test_backpropagation_is_the_gradient_by_hand(quadratic, every):
     assert float(found.intermediate_loss) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("every", [0, 1, 2])
-@pytest.mark.parametrize("truncation_length", [None, 1, 3])
+@pytest.mark.parametrize(
+    "every, truncation_length", [(0, None), (2, None), (0, 3), (1, 1), (2, 3)]
+)
 def test_evolution_strategies_are_unbiased(quadratic, every, truncation_length):
     """On a quadratic the smoothed objective's gradient is that at the point itself."""
     kind = PersistentEvolutionStrategies if truncation_length else EvolutionStrategies
-    estimator = kind(sigma=0.1, num_pairs=100, truncation_length=truncation_length)
+    estimator = kind(
+        sigma=0.1, num_pairs=NUM_PAIRS, truncation_length=truncation_length
+    )
     estimate = quadratic(every, VALUES)(estimator)
-    found = [estimate(tf.constant([4, seed])) for seed in range(100)]
+    found = [estimate(tf.constant([4, seed])) for seed in range(60)]
     samples = np.array([each.gradients[0] for each in found])
     mean, error = samples.mean(0), samples.std(0, ddof=1) / np.sqrt(len(samples))
     losses, gradient = exact(every)
     scores = (mean - gradient) / error
     assert np.abs(scores).max() < 4.5 and np.mean(scores**2) < 3
-    assert np.linalg.norm(error) < 0.1 * np.linalg.norm(gradient)  # or it says little
-    # Of one estimate: the noise is that of 100 pairs and 12 variables at least.
-    spread = np.linalg.norm(samples.std(0)) / np.linalg.norm(gradient)
-    assert spread > 0.9 * np.sqrt((VALUES.size + 1) / 100)
+    assert np.linalg.norm(error) < 0.2 * np.linalg.norm(gradient)  # or it says little
+    # Along the gradient alone the error is smaller, and shows a wrong factor.
+    along = np.sum(samples * gradient, (1, 2)) / np.sum(gradient**2)
+    assert np.mean(along) == pytest.approx(1, abs=4 * stats.sem(along))
+    assert stats.sem(along) < 0.06
     told = np.mean([float(each.meta_loss) for each in found])
     assert told == pytest.approx(losses[-1], abs=0.5)
     assert told > losses[-1]  # the noise costs half the trace of A times its variance
@@ -273,32 +279,28 @@ def test_what_is_left_out_of_a_window(quadratic):
     assert min(counts.values()) >= 18 and sum(counts.values()) == 90
 
 
-@pytest.mark.parametrize("every", [0, 1, 2])
-@pytest.mark.parametrize("policy", [problems.KEPT, MemoryPolicy(segment_length=2)])
+@pytest.mark.parametrize(
+    "every, policy",
+    [(1, problems.KEPT), (0, problems.KEPT), (2, MemoryPolicy(segment_length=2))],
+)
 def test_a_window_of_all_steps_is_backpropagation(every, policy):
-    case = problems.build_case(learner="dense", every=every, num_steps=5)
+    case = problems.build_case(every=every, num_steps=4)
     problem, learner, outer_batches = case
-    seed = tf.constant(problems.SEED)
+
+    def compiled(estimator):
+        def estimate(seed, outer_batches):
+            state = inner_loop.initial_state(learner, problem.optimizer, seed)
+            return estimator(problem, learner, state, seed, outer_batches, policy)
+
+        return tf.function(estimate, autograph=False)
+
     whole, windowed = (
-        tf.function(
-            lambda seed, estimator=estimator: estimator(
-                problem,
-                learner,
-                inner_loop.initial_state(learner, problem.optimizer, seed),
-                seed,
-                outer_batches,
-                policy,
-            ),
-            autograph=False,
-        )(seed)
-        for estimator in (BACKPROPAGATION, TruncatedWindows(window_length=5))
+        compiled(estimator)(tf.constant(problems.SEED), outer_batches)
+        for estimator in (BACKPROPAGATION, TruncatedWindows(window_length=4))
     )
     for own, expected in zip(windowed.gradients, whole.gradients, strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-12, atol=1e-15)
-    assert float(windowed.meta_loss) == float(whole.meta_loss)
-    assert float(windowed.intermediate_loss) == pytest.approx(
-        float(whole.intermediate_loss), rel=1e-12
-    )
+    np.testing.assert_allclose(windowed[:2], whole[:2], rtol=1e-12)
 
 
 # ---- the combination

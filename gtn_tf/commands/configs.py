@@ -141,6 +141,21 @@ class StudyConfig(TrainingConfig):
         high=10_000,
         may_change=True,
     )
+    num_estimates: int = field(
+        16,
+        "Estimates of the meta-gradient by each estimator in the estimators study.",
+        group="study",
+        low=4,
+        high=100_000,
+        may_change=True,
+    )
+    training_seconds: float = field(
+        10,
+        "Processor seconds of outer steps in each training of the estimators study.",
+        group="study",
+        low=0.001,
+        high=1e9,
+    )
     num_test_learners: int = field(
         5,
         "Fresh learners of each run. Comparisons follow each of them step by step.",
