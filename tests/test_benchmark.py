@@ -83,3 +83,8 @@ def test_all_that_was_measured_is_in_a_file(tmp_path, capsys):
     assert outer["first_seconds"] > np.median(outer["seconds"])  # it traces
     assert steps["name"] == "2 inner steps" and found["flags"]["num_inner_steps"] == 2
     assert found["peak_bytes"] > found["planned_bytes"] > 0
+
+
+def test_only_backpropagation_is_counted():
+    with pytest.raises(ValueError, match="--estimator=es is for bin/train and bin/st"):
+        BenchmarkConfig(estimator="es")

@@ -120,6 +120,7 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--seed=-1", ["--seed=-1", "from 0 to"]),
         ("--generator_widths=64", ["--generator_widths=64", "1024-128-64"]),
         ("--segment_length=99", ["--segment_length=99", "--num_inner_steps=10"]),
+        ("--estimator=adjoint", ["--estimator=adjoint", "backpropagation, es, pes"]),
     ],
 )
 def test_a_users_mistake(capsys, argument, words):

@@ -40,7 +40,7 @@ def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     )
     assert type(base) is TrainingConfig
     assert folder == tmp_path
-    budget = estimators.Budget(num_estimates=16, seconds=10, num_seeds=2)
+    budget = estimators.Budget(num_estimates=16, seconds=5, num_seeds=2)
     assert count == {"weight_norm": 3, "estimators": budget}.get(name, 2)
 
 

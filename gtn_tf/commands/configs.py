@@ -150,7 +150,7 @@ class StudyConfig(TrainingConfig):
         may_change=True,
     )
     training_seconds: float = field(
-        10,
+        5,
         "Processor seconds of outer steps in each training of the estimators study.",
         group="study",
         low=0.001,

@@ -1,6 +1,6 @@
 """Estimators of the meta-gradient as inner loops lengthen.
 
-    bin/study --study=estimators --flagfile=estimators.flags
+    bin/study --study=estimators --flagfile=estimators.flags --num_seeds=1
 
 For each T, with weight norm and without: how every estimator's samples at one fixed
 point, the run's start, compare with those of backpropagation from the same learners and
