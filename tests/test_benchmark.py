@@ -181,3 +181,8 @@ def test_what_learners_and_workers_bring():
     assert rows[3] == [8, 0.22, 16, 1.8, 3.4, 0.38]
     unclear = gradient_noise.format_record(record | {"signal": -0.1})
     assert "is not told from noise: give more learners" in unclear
+
+
+def test_only_backpropagation_is_counted():
+    with pytest.raises(ValueError, match="--estimator=es is for bin/train and bin/st"):
+        BenchmarkConfig(estimator="es")

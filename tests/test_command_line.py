@@ -120,6 +120,7 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--seed=-1", ["--seed=-1", "from 0 to"]),
         ("--generator_widths=64", ["--generator_widths=64", "1024-128-64"]),
         ("--segment_length=99", ["--segment_length=99", "--num_inner_steps=10"]),
+        ("--estimator=adjoint", ["--estimator=adjoint", "backpropagation, es, pes"]),
     ],
 )
 def test_a_users_mistake(capsys, argument, words):
@@ -208,7 +209,7 @@ def test_full_help_shows_the_flags_of_libraries_too(capsys):
 
 GROUPS = [
     *("Data", "Teacher", "Learners", "Inner loop", "Outer loop", "Run"),
-    "Several devices and machines",
+    *("Gradient estimation", "Several devices and machines"),
 ]
 BENCHMARK = ["Benchmark", *GROUPS]
 SEARCH = [

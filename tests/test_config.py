@@ -28,6 +28,7 @@ CHOICES = {
     "augment": "auto, always, never",
     "recompute": "auto, always, never",
     "precision": "float32, bfloat16, auto",
+    "estimator": "backpropagation, es, pes, combined, truncated_windows",
 }
 RANGES = {
     "seed": (0, 2**31 - 1),
@@ -57,6 +58,10 @@ RANGES = {
     "checkpoint_every_seconds": (0, 1e9),
     "num_test_learners": (2, 10_000),
     "devices": (1, 1024),
+    "es_sigma": (1e-6, 10),
+    "es_pairs": (1, 100_000),
+    "truncation_length": (0, 100_000),
+    "window_length": (0, 100_000),
 }
 CHECKED_ELSEWHERE = {
     *("dataset", "data_dir", "workdir", "learner"),  # by those who use them
@@ -124,6 +129,11 @@ OTHER = {
     "workers": "a.b-c.de:8000,[::1]:65535",
     "worker_index": 1,
     "devices": 3,
+    "estimator": "truncated_windows",
+    "es_sigma": 0.1 + 0.2,
+    "es_pairs": 3,
+    "truncation_length": 7,
+    "window_length": 9,
 }
 
 
@@ -225,6 +235,31 @@ def test_ranges(name):
             "--curriculum=none contradicts --teacher=distillation: pixels are "
             "stored, not drawn; give all_shuffled, shuffled_batch or full",
         ),
+        (
+            {"estimator": "combined", "es_pairs": 1},
+            "--es_pairs=1 has no variance, by which --estimator=combined weights: give "
+            "2 or more",
+        ),
+        (
+            {"estimator": "pes", "recompute": "always"},
+            "--recompute=always contradicts --estimator=pes: there is no way back on "
+            "which to compute activations again; drop one of the two",
+        ),
+        (
+            {"estimator": "pes", "truncation_length": 11},
+            "--truncation_length=11 is longer than --num_inner_steps=10: give a value "
+            "from 1 to 10, or 0 for a fourth of them",
+        ),
+        (
+            {"estimator": "truncated_windows", "window_length": 11},
+            "--window_length=11 is longer than --num_inner_steps=10: give a value "
+            "from 1 to 10, or 0 for a fourth of them",
+        ),
+        (
+            {"estimator": "truncated_windows", "segment_length": 4},
+            "--segment_length=4 is longer than the window of 3 inner steps that is "
+            "differentiated: give a value from 1 to 3, or a longer --window_length",
+        ),
     ],
 )
 def test_contradictions(values, expected):
@@ -240,6 +275,9 @@ def test_contradictions(values, expected):
         {"curriculum": "none", "teacher": "real"},
         {"curriculum": "none", "teacher": "gtn"},
         {"curriculum": "shuffled_batch", "teacher": "distillation"},
+        {"estimator": "pes", "truncation_length": 10},
+        {"estimator": "combined", "es_pairs": 2, "recompute": "always"},
+        {"estimator": "truncated_windows", "window_length": 4, "segment_length": 4},
     ],
 )
 def test_what_does_not_contradict(values):

@@ -143,6 +143,31 @@ def test_what_fits_is_kept_and_more_is_recomputed(plan_with):
         plan_with(int((2 * STEP + 8 * STATE) / 0.8) - 1)
 
 
+@pytest.mark.parametrize(
+    "estimator, num_steps, words",
+    [
+        ("es", 0, "no activations are kept for a way back"),
+        ("pes", 0, "no activations are kept for a way back"),
+        ("combined", 8, "activations of all 8 inner steps are kept"),
+        ("truncated_windows", 3, "activations of all 3 inner steps are kept"),
+    ],
+)
+def test_an_estimator_keeps_the_steps_that_it_differentiates(
+    plan_with, estimator, num_steps, words
+):
+    options = {"estimator": estimator, "window_length": 3, "recompute": "never"}
+    enough = int((num_steps + 1) * STEP / 0.8) + 1
+    plan = plan_with(enough, **options)
+    assert (plan.policy, plan.is_bound) == (KEEP, False)
+    assert plan.peak_bytes == (num_steps + 1) * STEP
+    assert plan.describe().startswith(f"{words}, about 0.0 GB more")
+    with pytest.raises(ValueError, match="would take about"):
+        plan_with(enough - 2, **options)
+    if not num_steps:  # there is nothing that recomputing could save
+        with pytest.raises(ValueError, match="would take about"):
+            plan_with(enough - 2, estimator=estimator)
+
+
 def test_small_problems_are_not_counted(plan_with, monkeypatch):
     monkeypatch.setattr(outer_loop, "trace", None)
     plan = plan_with(10**10)

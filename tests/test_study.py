@@ -9,7 +9,7 @@ from gtn_tf.commands.study import StudyConfig
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.studies import catalog, comparisons, tuning
+from gtn_tf.studies import catalog, comparisons, estimators, tuning
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(comparisons, "run", record)
     monkeypatch.setattr(tuning, "run", record)
+    monkeypatch.setattr(estimators, "run", record)
     return calls
 
 
@@ -39,7 +40,8 @@ def test_every_study_runs_with_its_flags(name, calls, tmp_path, capsys):
     )
     assert type(base) is TrainingConfig
     assert folder == tmp_path
-    assert count == (3 if name == "weight_norm" else 2)
+    budget = estimators.Budget(num_estimates=16, seconds=5, num_seeds=2)
+    assert count == {"weight_norm": 3, "estimators": budget}.get(name, 2)
 
 
 def test_a_folder_is_not_continued_with_other_flags(calls, tmp_path):
@@ -52,7 +54,7 @@ def test_a_folder_is_not_continued_with_other_flags(calls, tmp_path):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", [n for n in catalog.STUDIES if n != "weight_norm"])
+@pytest.mark.parametrize("name", list(catalog.COMPARISONS))
 def test_every_variant_is_a_valid_run_of_its_own(name, calls, tmp_path):
     study.run(StudyConfig(study=name, workdir=str(tmp_path)))
     comparison, base, *_ = calls[0]

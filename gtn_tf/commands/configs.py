@@ -143,6 +143,21 @@ class StudyConfig(TrainingConfig):
         high=10_000,
         may_change=True,
     )
+    num_estimates: int = field(
+        16,
+        "Estimates of the meta-gradient by each estimator in the estimators study.",
+        group="study",
+        low=4,
+        high=100_000,
+        may_change=True,
+    )
+    training_seconds: float = field(
+        5,
+        "Processor seconds of outer steps in each training of the estimators study.",
+        group="study",
+        low=0.001,
+        high=1e9,
+    )
     num_test_learners: int = field(
         5,
         "Fresh learners of each run. Comparisons follow each of them step by step.",
@@ -221,6 +236,11 @@ class BenchmarkConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         replica_flags.refuse_workers(self, "bin/benchmark")
+        if self.estimator != "backpropagation":
+            raise UserError(
+                f"--estimator={self.estimator} is for bin/train and bin/study: "
+                "bin/benchmark counts the operations of backpropagation; drop the flag"
+            )
         for name, given, known in (
             ("cases", self.case_names, BENCHMARK_CASES),
             ("against", self.libraries, LIBRARIES),

@@ -100,6 +100,16 @@ def new_axes(x_label: str, y_label: str, title: str = ""):
     return figure, axes
 
 
+def new_pair(x_label: str, y_labels: tuple[str, str]):
+    """A figure with two axes side by side, with labels and grids."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    both = figure.subplots(1, 2)
+    for axes, y_label in zip(both, y_labels, strict=True):
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.grid(alpha=0.3)
+    return figure, both
+
+
 def _finish(figure: Figure, axes, path: Path) -> None:
     """Saves it with a legend, where anything is drawn; an empty one is none."""
     handles, _ = axes.get_legend_handles_labels()

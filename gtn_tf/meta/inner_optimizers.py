@@ -155,6 +155,12 @@ class InnerHyperparameters:
                 values[name] = tf.zeros(steps, self._dtype)
         return values
 
+    def at(self, values: list[tf.Tensor]) -> InnerHyperparameters:
+        """The same that read these tensors in place of the variables."""
+        other = copy.copy(self)
+        other._raw = dict(zip(self._raw, values, strict=True))
+        return other
+
     def resized(self, num_inner_steps: int) -> InnerHyperparameters:
         """The values as they are now for another T; the last step's go on."""
         other = copy.copy(self)

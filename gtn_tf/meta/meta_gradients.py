@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -44,6 +44,30 @@ class MemoryPolicy:
 class _Carry(NamedTuple):
     state: InnerState
     loss: tf.Tensor  # sum of those so far
+
+
+class Lesson(NamedTuple):
+    """What inner steps get beside the learner's state.
+
+    Attributes:
+      outer_batches: what the objective has sampled.
+      weights: of the teacher.
+      inputs: a nest of tensors, each [steps, ...].
+    """
+
+    outer_batches: Any
+    weights: list[tf.Tensor]
+    inputs: Any
+
+    def part(self, first, count: int) -> Lesson:
+        """Of `count` steps from step `first` on, which may be a tensor."""
+
+        def cut(values):
+            chosen = values[first : first + count]
+            chosen.set_shape([count, *values.shape[1:]])
+            return chosen
+
+        return self._replace(inputs=tf.nest.map_structure(cut, self.inputs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +98,21 @@ class MetaProblem:
         """What the meta-gradient is of, in its order."""
         return self.teacher.variables + self.hyperparameters.variables
 
+    def at(self, values: list[tf.Tensor]) -> MetaProblem:
+        """The same problem that reads these tensors in place of its variables."""
+        count = len(self.teacher.variables)
+        return dataclasses.replace(
+            self,
+            teacher=self.teacher.at(values[:count]),
+            hyperparameters=self.hyperparameters.at(values[count:]),
+        )
+
+    @property
+    def scores_every_step(self) -> bool:
+        """Whether the losses in the loop include the trained learner's: a condition
+        there would cost small learners a tenth of their time."""
+        return self.intermediate_loss_every == 1 and self.num_intermediate_losses > 0
+
     def score(self, learner, state: InnerState, outer_batches, index) -> tf.Tensor:
         """The objective's loss of a learner for one of the sampled batches."""
 
@@ -97,17 +136,39 @@ def train_and_score(
 ) -> tuple[InnerState, tf.Tensor, tf.Tensor]:
     """The learner after T inner steps, its loss, and the sum of that and those on the
     way."""
-    num_steps = problem.hyperparameters.num_inner_steps
+    end = problem.hyperparameters.num_inner_steps
+    lesson = plan_lesson(problem, seed, outer_batches, end)
+    state, total = unrolled(problem, learner, state, lesson, memory_policy)
+    meta_loss = problem.score(learner, state, outer_batches, -1)
+    if not problem.scores_every_step:
+        total += meta_loss
+    return state, meta_loss, total
+
+
+def plan_lesson(problem: MetaProblem, seed: tf.Tensor, outer_batches, end) -> Lesson:
+    """Of all T inner steps.
+
+    Args:
+      end: the number of steps after which the learner counts as trained: T, or a
+        tensor; no intermediate loss is due there or later.
+    """
+    steps = tf.range(problem.hyperparameters.num_inner_steps)
+    every = max(1, problem.intermediate_loss_every)
+    due = ((steps + 1) % every == 0) & (steps + 1 < end)
     hyperparameters = problem.hyperparameters.values()
     inputs = (
-        tf.range(num_steps),
+        (steps // every, due),
         tuple(hyperparameters[name] for name in problem.optimizer.names),
         problem.teacher.plan(seed),
     )
-    weights = problem.teacher.weights()
+    return Lesson(outer_batches, problem.teacher.weights(), inputs)
+
+
+def _stepper(problem: MetaProblem, learner: StatelessModel) -> Callable:
+    """outer batches, the teacher's weights, carry, inputs of one step -> carry."""
 
     def step(outer_batches, weights, carry, step_inputs):
-        t, hyperparameters, shown = step_inputs
+        (index, due), hyperparameters, shown = step_inputs
         state, _ = inner_loop.inner_step(
             learner,
             problem.optimizer,
@@ -116,44 +177,58 @@ def train_and_score(
             problem.teacher.show(weights, *shown),
             hyperparameters,
         )
-        return _Carry(
-            state, carry.loss + _loss_at(problem, learner, state, outer_batches, t)
-        )
+        zero = tf.zeros([], state.params.dtype)
+        if problem.scores_every_step:
+            loss = problem.score(learner, state, outer_batches, index)
+        elif problem.num_intermediate_losses:
+            loss = tf.cond(
+                due,
+                lambda: problem.score(learner, state, outer_batches, index),
+                lambda: zero,
+            )
+        else:
+            loss = zero
+        return _Carry(state, carry.loss + loss)
+
+    return step
+
+
+def forward(
+    problem: MetaProblem,
+    learner: StatelessModel,
+    state: InnerState,
+    lesson: Lesson,
+    first,
+    last,
+) -> tuple[InnerState, tf.Tensor]:
+    """The state after the lesson's steps first ... last - 1, and the sum of the
+    intermediate losses there. It is not made for being differentiated: nothing is
+    kept, and the numbers of steps may be tensors.
+    """
+    step = _stepper(problem, learner)
+
+    def body(t, carry):
+        inputs = tf.nest.map_structure(lambda values: values[t], lesson.inputs)
+        return t + 1, step(lesson.outer_batches, lesson.weights, carry, inputs)
 
     carry = _Carry(state, tf.zeros([], state.params.dtype))
-    carry = _unrolled(step, outer_batches, weights, carry, inputs, memory_policy)
-    meta_loss = problem.score(learner, carry.state, outer_batches, -1)
-    total = carry.loss
-    if not _scores_every_step(problem):
-        total += meta_loss
-    return carry.state, meta_loss, total
+    first = tf.convert_to_tensor(first)
+    _, carry = tf.while_loop(lambda t, _: t < last, body, (first, carry))
+    return carry.state, carry.loss
 
 
-def _scores_every_step(problem: MetaProblem) -> bool:
-    """Whether the losses in the loop include the trained learner's: a condition there
-    would cost small learners a tenth of their time."""
-    return problem.intermediate_loss_every == 1 and problem.num_intermediate_losses > 0
-
-
-def _loss_at(problem, learner, state, outer_batches, t):
-    """The loss after inner step t, or zero where none is due."""
-    every = problem.intermediate_loss_every
-    zero = tf.zeros([], state.params.dtype)
-    if _scores_every_step(problem):
-        return problem.score(learner, state, outer_batches, t)
-    if not problem.num_intermediate_losses:
-        return zero
-    due = ((t + 1) % every == 0) & (t + 1 < problem.hyperparameters.num_inner_steps)
-    return tf.cond(
-        due,
-        lambda: problem.score(learner, state, outer_batches, t // every),
-        lambda: zero,
-    )
-
-
-def _unrolled(step, outer_batches, weights, carry, inputs, memory_policy):
-    """The carry after all steps, in segments as memory is spent."""
-    num_steps, length = inputs[0].shape[0], memory_policy.segment_length
+def unrolled(
+    problem: MetaProblem,
+    learner: StatelessModel,
+    state: InnerState,
+    lesson: Lesson,
+    memory_policy: MemoryPolicy,
+) -> tuple[InnerState, tf.Tensor]:
+    """The state after all of the lesson's steps, and the sum of the intermediate
+    losses, in segments as memory is spent."""
+    step = _stepper(problem, learner)
+    outer_batches, weights, inputs = lesson
+    num_steps, length = inputs[0][0].shape[0], memory_policy.segment_length
     num_segments, rest = divmod(num_steps, length)
     whole = num_segments * length
 
@@ -166,11 +241,12 @@ def _unrolled(step, outer_batches, weights, carry, inputs, memory_policy):
         )
         return inner_loop.unroll(segment, carry, inputs, num_segments)
 
+    carry = _Carry(state, tf.zeros([], state.params.dtype))
     carry = run(carry, tf.nest.map_structure(segmented, inputs), num_segments, length)
     if rest:
         remaining = tf.nest.map_structure(lambda v: v[whole:][None], inputs)
         carry = run(carry, remaining, 1, rest)
-    return carry
+    return carry.state, carry.loss
 
 
 def _segment(step, outer_batches, weights, carry, inputs, length, memory_policy):
@@ -244,6 +320,7 @@ def meta_gradient(
       the gradient of their sum for each of `problem.variables`.
     """
     with tf.GradientTape() as tape:
+        tape.watch(problem.variables)  # which may be tensors, as of `MetaProblem.at`
         _, meta_loss, total = train_and_score(
             problem, learner, state, seed, outer_batches, memory_policy
         )

@@ -1,7 +1,7 @@
 """The outer loop: Adam on the teacher and the inner hyperparameters.
 
-    gradient = mean over K learners of d meta_loss / d (teacher, hyperparameters),
-               each clipped by its global norm
+    gradient = mean over K learners of d meta_loss / d (teacher, hyperparameters), as
+               `estimators` has it, each clipped by its global norm
     variables = Adam(gradient), its rate decayed along a cosine
 
 `train` knows cadence, stopping and what to call; how to validate, save and write is
@@ -20,7 +20,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, meta_gradients
+from gtn_tf.meta import inner_loop
+from gtn_tf.meta.estimators import BACKPROPAGATION, Estimator
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.replicas import ONE_REPLICA, Part, Replicas
 from gtn_tf.networks import learners
@@ -104,6 +105,7 @@ class OuterStep:
       memory_policy: how memory is spent.
       learners_per_step: K.
       replicas: what the K learners are shared out among.
+      estimator: of each learner's meta-gradient.
     """
 
     problem: MetaProblem
@@ -113,6 +115,7 @@ class OuterStep:
     memory_policy: MemoryPolicy
     learners_per_step: int = 1
     replicas: Replicas = ONE_REPLICA
+    estimator: Estimator = BACKPROPAGATION
 
     def __post_init__(self):
         self._compiled: dict[learners.LearnerSpec, Callable] = {}
@@ -164,7 +167,8 @@ class OuterStep:
         return self._compiled[spec]
 
     def _compile(self, spec: learners.LearnerSpec) -> Callable:
-        return trace(self.problem, spec, self.clip_norm, self.memory_policy)
+        policy = self.memory_policy
+        return trace(self.problem, spec, self.clip_norm, policy, self.estimator)
 
     def _apply(self, sums, finite) -> None:
         gradients = [total / self.learners_per_step for total in sums]
@@ -181,19 +185,20 @@ def trace(
     spec: learners.LearnerSpec,
     clip_norm: float,
     memory_policy: MemoryPolicy,
+    estimator: Estimator = BACKPROPAGATION,
 ) -> tf.types.experimental.ConcreteFunction:
     """One kind's meta-gradient, compiled: seed [2] -> StepResult, clipped gradients."""
     learner = StatelessModel(learners.build_model(spec))
-    count = problem.num_intermediate_losses
+    num_batches = problem.num_intermediate_losses + 1
 
     def outer_step(seed):
         seeds = tf.unstack(tf.random.split(seed, 3), num=3)
-        meta_loss, intermediate_loss, gradients = meta_gradients.meta_gradient(
+        meta_loss, intermediate_loss, gradients = estimator(
             problem,
             learner,
             inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
             seeds[2],
-            problem.objective.sample(count + 1, seeds[0]),
+            problem.objective.sample(num_batches, seeds[0]),
             memory_policy,
         )
         norm = tf.linalg.global_norm(gradients)
@@ -201,7 +206,7 @@ def trace(
             clipped, _ = tf.clip_by_global_norm(gradients, clip_norm, norm)
             trust = tf.minimum(1.0, _CHAOTIC * clip_norm / norm)
             gradients = [gradient * trust for gradient in clipped]
-        result = StepResult(meta_loss, intermediate_loss / max(count, 1), norm)
+        result = StepResult(meta_loss, intermediate_loss, norm)
         return result, gradients
 
     return tf.function(outer_step, autograph=False).get_concrete_function(

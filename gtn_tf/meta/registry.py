@@ -1,4 +1,4 @@
-"""Inner optimizers, inner losses and objectives by name."""
+"""Inner optimizers, inner losses, objectives and estimators by name."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ INNER_LOSSES = Registry(
 
 # Name -> class of `objectives.Objective`.
 OBJECTIVES = Registry({"classification": "gtn_tf.meta.objectives:Classification"})
+
+# Name -> class of `estimators.Estimator`.
+ESTIMATORS = Registry(
+    {
+        "backpropagation": "gtn_tf.meta.estimators:Backpropagation",
+        "es": "gtn_tf.meta.evolution:EvolutionStrategies",
+        "pes": "gtn_tf.meta.evolution:PersistentEvolutionStrategies",
+        "combined": "gtn_tf.meta.combined:CombinedEstimator",
+        "truncated_windows": "gtn_tf.meta.truncated_windows:TruncatedWindows",
+    }
+)

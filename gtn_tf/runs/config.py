@@ -13,7 +13,12 @@ from typing import Any, ClassVar
 
 from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
-from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
+from gtn_tf.meta.registry import (
+    ESTIMATORS,
+    INNER_LOSSES,
+    INNER_OPTIMIZERS,
+    OBJECTIVES,
+)
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
 from gtn_tf.runs import fields, plugins, precision, replica_flags
@@ -29,6 +34,11 @@ class TrainingConfig(fields.Config):
         "objective": "classification",
         "plugins": "",
         "image_size": "",
+        "estimator": "backpropagation",
+        "es_sigma": 0.01,
+        "es_pairs": 4,
+        "truncation_length": 0,
+        "window_length": 0,
     }
 
     dataset: str = field(
@@ -301,6 +311,46 @@ class TrainingConfig(fields.Config):
         high=10**6,
         may_change=True,
     )
+    estimator: str = field(
+        "backpropagation",
+        "How the meta-gradient is estimated: backpropagation through all inner steps; "
+        "es (evolution strategies) and pes (persistent ones, on truncations) from "
+        "losses alone; combined weights backpropagation and es by their variances; "
+        "truncated_windows goes back through random windows of inner steps.",
+        group="gradient estimation",
+        choices=ESTIMATORS,
+    )
+    es_sigma: float = field(
+        0.01,
+        "The standard deviation of the perturbations of es, pes and combined.",
+        group="gradient estimation",
+        low=1e-6,
+        high=10,
+    )
+    es_pairs: int = field(
+        4,
+        "Antithetic pairs of perturbed trainings in each estimate of es, pes and "
+        "combined. They take turns in the memory of one.",
+        group="gradient estimation",
+        low=1,
+        high=100_000,
+    )
+    truncation_length: int = field(
+        0,
+        "Inner steps of pes from one perturbation to the next; 0 takes a fourth of the "
+        "inner steps.",
+        group="gradient estimation",
+        low=0,
+        high=100_000,
+    )
+    window_length: int = field(
+        0,
+        "Inner steps of truncated_windows that are differentiated; 0 takes a fourth of "
+        "the inner steps.",
+        group="gradient estimation",
+        low=0,
+        high=100_000,
+    )
     workdir: str = field(
         "",
         "The folder of the run. By default it is runs/DATASET-TEACHER-HASH, where the "
@@ -422,6 +472,7 @@ class TrainingConfig(fields.Config):
                 "--recompute=never: only what is recomputed has segments; drop one of "
                 "the two"
             )
+        ESTIMATORS[self.estimator].of_run(self)  # which refuses what contradicts
         TEACHERS[self.teacher].check_curriculum(self.curriculum)
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise UserError(

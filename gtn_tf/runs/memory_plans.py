@@ -17,6 +17,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.meta import memory, outer_loop
 from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.registry import ESTIMATORS
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import files
@@ -34,6 +35,7 @@ class MemoryPlan(NamedTuple):
       sizes: of the largest learner.
       is_bound: `sizes` are bounds, and were not counted.
       available: bytes when it was made; 0 where nobody knows.
+      num_inner_steps: that are differentiated, by the run's estimator.
     """
 
     policy: MemoryPolicy
@@ -56,6 +58,8 @@ class MemoryPlan(NamedTuple):
             if self.policy.recompute
             else f"activations of all {self.num_inner_steps} inner steps are kept"
         )
+        if not self.num_inner_steps:
+            way = "no activations are kept for a way back"
         about = "at most" if self.is_bound else "about"
         text = f"{way}, {about} {self.peak_bytes / 1e9:.1f} GB more at the peak"
         if self.available:
@@ -71,16 +75,19 @@ def make(
     Raises:
       UserError: the machine has no memory for it.
     """
-    steps, available = config.num_inner_steps, memory.available_bytes()
+    estimator = ESTIMATORS[config.estimator].of_run(config)
+    steps = estimator.num_differentiated(config.num_inner_steps)
+    available = memory.available_bytes()
     bounds = {spec: _bound(spec, problem) for spec in specs}
     largest = max(bounds, key=lambda spec: bounds[spec].step)
     sizes = bounds[largest]
     bound = memory.peak_bytes(sizes, steps, _KEPT)
-    is_bound = steps == 1 or (bound <= _SMALL and memory.fits(bound, available))
+    one = config.num_inner_steps == 1  # without a loop, in which to count
+    is_bound = one or (bound <= _SMALL and memory.fits(bound, available))
     if not is_bound:
         program = outer_loop.trace(problem, largest, config.clip_norm, _KEPT)
         sizes = sizes._replace(step=memory.kept_by_step(program))
-    policy = _choose(config, sizes, available)
+    policy = _choose(config, steps, sizes, available)
     plan = MemoryPlan(policy, sizes, is_bound, available, steps)
     memory.check_fits(plan.peak_bytes, available)
     return plan
@@ -100,10 +107,11 @@ def _size(spec: LearnerSpec) -> tuple[int, int]:
     return memory.num_outputs(model), model.count_params()
 
 
-def _choose(config: TrainingConfig, sizes: Sizes, available: int) -> MemoryPolicy:
-    steps = config.num_inner_steps
+def _choose(
+    config: TrainingConfig, steps: int, sizes: Sizes, available: int
+) -> MemoryPolicy:
     kept = memory.peak_bytes(sizes, steps, _KEPT)
-    if config.recompute == "never":
+    if config.recompute == "never" or not steps:
         return _KEPT
     if config.recompute == "auto" and memory.fits(kept, available):
         return _KEPT

@@ -14,7 +14,12 @@ from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.objectives import Objective
-from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
+from gtn_tf.meta.registry import (
+    ESTIMATORS,
+    INNER_LOSSES,
+    INNER_OPTIMIZERS,
+    OBJECTIVES,
+)
 from gtn_tf.meta.replicas import ONE_REPLICA, Replicas
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec
@@ -183,6 +188,7 @@ def build_outer_step(
         memory_policy,
         config.learners_per_step,
         setup.replicas,
+        ESTIMATORS[config.estimator].of_run(config),
     )
 
 

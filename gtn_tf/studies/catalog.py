@@ -115,5 +115,6 @@ COMPARISONS = {
     ),
 }
 
-# What bin/study can do, by name; weight_norm is an optimization, see `tuning`.
-STUDIES = (*COMPARISONS, "weight_norm")
+# What bin/study can do, by name; weight_norm is an optimization, see `tuning`, and
+# estimators looks at gradients as well, see `estimators`.
+STUDIES = (*COMPARISONS, "weight_norm", "estimators")

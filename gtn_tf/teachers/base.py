@@ -140,6 +140,12 @@ class Teacher(abc.ABC):
         other._use([tf.Variable(tf.cast(v, dtype)) for v in self.variables])
         return other
 
+    def at(self, values: list[tf.Tensor]) -> Teacher:
+        """The same teacher that reads these tensors in place of its variables."""
+        other = copy.copy(self)
+        other._use(list(values))
+        return other
+
     def _use(self, variables: list[tf.Variable]) -> None:
         """Makes these the variables that it reads."""
         self.variables = variables
