@@ -20,6 +20,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 CHOICES = {
     "teacher": "gtn, distillation, real",
     "curriculum": "none, all_shuffled, shuffled_batch, full",
+    "labels": "hard, learned, generated",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
     "objective": "classification, another",
@@ -81,6 +82,7 @@ OTHER = {
     "seed": 2**31 - 1,
     "teacher": "distillation",
     "curriculum": "all_shuffled",
+    "labels": "learned",
     "learner": "mnist:64-128-256",
     "leave_out": "residual,transformer",
     "num_learners": 7,
@@ -223,6 +225,22 @@ def test_ranges(name):
             "--curriculum=none contradicts --teacher=distillation: pixels are "
             "stored, not drawn; give all_shuffled, shuffled_batch or full",
         ),
+        (
+            {"labels": "generated", "teacher": "distillation"},
+            "--labels=generated contradicts the teacher, Distillation: give one of "
+            "hard, learned, or another --teacher",
+        ),
+        (
+            {"labels": "learned", "teacher": "real"},
+            "--labels=learned contradicts the teacher, Real: give one of hard, or "
+            "another --teacher",
+        ),
+        (
+            {"labels": "learned", "curriculum": "none"},
+            "--labels=learned contradicts --curriculum=none: learned labels are stored "
+            "beside a curriculum; give all_shuffled, shuffled_batch or full, or "
+            "--labels=generated",
+        ),
     ],
 )
 def test_contradictions(values, expected):
@@ -237,6 +255,8 @@ def test_contradictions(values, expected):
         {"segment_length": 1, "recompute": "never"},
         {"curriculum": "none", "teacher": "real"},
         {"curriculum": "none", "teacher": "gtn"},
+        {"curriculum": "none", "labels": "generated"},
+        {"labels": "learned", "teacher": "distillation"},
         {"curriculum": "shuffled_batch", "teacher": "distillation"},
     ],
 )

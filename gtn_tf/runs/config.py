@@ -18,7 +18,7 @@ from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
 from gtn_tf.runs import fields, plugins, replica_flags
 from gtn_tf.runs.fields import field
-from gtn_tf.teachers.registry import CURRICULA, TEACHERS
+from gtn_tf.teachers.registry import CURRICULA, LABELS, TEACHERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class TrainingConfig(fields.Config):
     """All that determines a run. Raises UserError where values contradict."""
 
     before: ClassVar[dict[str, Any]] = {
+        "labels": "hard",
         "objective": "classification",
         "plugins": "",
         "image_size": "",
@@ -72,6 +73,14 @@ class TrainingConfig(fields.Config):
         "batches in random order, full a learned sequence of batches.",
         group="teacher",
         choices=CURRICULA,
+    )
+    labels: str = field(
+        "hard",
+        "The targets of the teacher's images: hard is one class each, learned are "
+        "distributions stored beside the curriculum, which begin as hard ones, "
+        "generated are made by the generator with each image (Appendix F).",
+        group="teacher",
+        choices=LABELS,
     )
     latent_size: int = field(
         64,
@@ -421,6 +430,7 @@ class TrainingConfig(fields.Config):
                 "the two"
             )
         TEACHERS[self.teacher].check_curriculum(self.curriculum)
+        TEACHERS[self.teacher].check_labels(self.labels, self.curriculum)
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise UserError(
                 f"--generator_widths={self.generator_widths} is not three positive "

@@ -58,7 +58,11 @@ class RunSetup:
         """The control: real data with the same learners, T and batch size, as it
         begins; all that does not depend on the teacher is shared."""
         config = dataclasses.replace(
-            self.config, teacher="real", curriculum="full", warm_start_steps=0
+            self.config,
+            teacher="real",
+            curriculum="full",
+            labels="hard",
+            warm_start_steps=0,
         )
         problem = _build_problem(config, self.dataset, self.problem.objective)
         return dataclasses.replace(self, config=config, problem=problem)
@@ -133,6 +137,7 @@ def _build_problem(
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         curriculum=config.curriculum,
+        labels=config.labels,
     )
     initial = inner_optimizers.INITIAL | {
         "learning_rate": config.inner_learning_rate,

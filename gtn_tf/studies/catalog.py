@@ -30,7 +30,7 @@ class Comparison:
     by_kind: bool = False
 
 
-REAL = {"teacher": "real", "warm_start_steps": 0}
+REAL = {"teacher": "real", "labels": "hard", "warm_start_steps": 0}
 _TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
 _TRAINING_KINDS = [name for name in FAMILIES if name not in _TEST_KINDS]
 
@@ -71,6 +71,15 @@ COMPARISONS = {
     ),
     # Section 3.3, Figure 2.
     "sources": Comparison("test", {"gtn": {}} | _BASELINES),
+    # Appendix F, Figure 4.
+    "soft_labels": Comparison(
+        "test",
+        {
+            "hard": {},
+            "learned": {"labels": "learned"},
+            "generated": {"labels": "generated"},
+        },
+    ),
     # How many kinds of learners it takes to teach kinds that were left out.
     "kinds": Comparison(
         "test",
