@@ -49,6 +49,8 @@ RANGES = {
     "outer_beta_2": (0, 0.999999),
     "outer_epsilon": (1e-16, 1),
     "clip_norm": (0, 1e9),
+    "adversarial_weight": (0, 1),
+    "discriminator_learning_rate": (1e-8, 10),
     "max_divergences": (0, 10**6),
     "latent_size": (1, 100_000),
     "generator_output_scale": (1e-3, 1e3),
@@ -111,6 +113,8 @@ OTHER = {
     "outer_beta_2": 0.9,
     "outer_epsilon": 1e-5,
     "clip_norm": 1e9,
+    "adversarial_weight": 0.3,
+    "discriminator_learning_rate": 2e-4,
     "latent_size": 128,
     "max_divergences": 5,
     "generator_widths": "1024-128-64",
@@ -234,6 +238,11 @@ def test_ranges(name):
             {"labels": "learned", "teacher": "real"},
             "--labels=learned contradicts the teacher, Real: give one of hard, or "
             "another --teacher",
+        ),
+        (
+            {"adversarial_weight": 0.5, "teacher": "real"},
+            "--adversarial_weight=0.5 contradicts --teacher=real: its images are data, "
+            "which nothing moves; give 0, or a teacher that learns",
         ),
         (
             {"labels": "learned", "curriculum": "none"},

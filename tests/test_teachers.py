@@ -258,9 +258,7 @@ def test_the_generator_is_given_the_class_of_a_learned_label():
     teacher = build("gtn", labels="learned")
     x, _ = teacher.batch(1, SEED)
     teacher.label_scores.assign_add(
-        tf.random.stateless_normal(
-            teacher.label_scores.shape, [1, 1], dtype=tf.float64
-        )
+        tf.random.stateless_normal(teacher.label_scores.shape, [1, 1], dtype=tf.float64)
     )
     same, targets = teacher.batch(1, SEED)
     np.testing.assert_array_equal(x, same)

@@ -14,3 +14,7 @@ MEASURES = Registry(
         )
     }
 )
+
+# What is measured of the images themselves, not of those who learn from them. Name ->
+# (folder, x [T, B, H, W, C], targets [T, B, K], data set) -> table; writes files.
+IMAGE_MEASURES = Registry({"realism": "gtn_tf.evaluation.realism_report:write"})

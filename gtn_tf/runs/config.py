@@ -27,6 +27,8 @@ class TrainingConfig(fields.Config):
 
     before: ClassVar[dict[str, Any]] = {
         "labels": "hard",
+        "adversarial_weight": 0.0,
+        "discriminator_learning_rate": 1e-3,
         "objective": "classification",
         "plugins": "",
         "image_size": "",
@@ -293,6 +295,23 @@ class TrainingConfig(fields.Config):
         low=1e-16,
         high=1,
     )
+    adversarial_weight: float = field(
+        0,
+        "The share of an adversarial loss in the outer loss: a discriminator learns to "
+        "tell the teacher's images from real ones (Appendix I). With 0 there is none, "
+        "with 1 nothing else: the teacher is the generator of a plain GAN.",
+        group="outer loop",
+        low=0,
+        high=1,
+    )
+    discriminator_learning_rate: float = field(
+        1e-3,
+        "The learning rate of Adam, which moves the discriminator. It decays as the "
+        "teacher's does.",
+        group="outer loop",
+        low=1e-8,
+        high=10,
+    )
     clip_norm: float = field(
         5,
         "The global norm that a longer meta-gradient is clipped to. With 0, none is "
@@ -431,6 +450,12 @@ class TrainingConfig(fields.Config):
             )
         TEACHERS[self.teacher].check_curriculum(self.curriculum)
         TEACHERS[self.teacher].check_labels(self.labels, self.curriculum)
+        if self.adversarial_weight and not TEACHERS[self.teacher].learns:
+            raise UserError(
+                f"--adversarial_weight={self.adversarial_weight} contradicts "
+                f"--teacher={self.teacher}: its images are data, which nothing moves; "
+                "give 0, or a teacher that learns"
+            )
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise UserError(
                 f"--generator_widths={self.generator_widths} is not three positive "
