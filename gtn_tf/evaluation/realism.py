@@ -10,7 +10,7 @@ Of each image, in the order shown:
     nearest          distance to the nearest training image, ||x - x'||
     high_frequency   share of the power of x - mean(x) above half the highest frequency
 
-As many test images are measured in the same way, for comparison.
+Test images are measured in the same way, for comparison.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gtn_tf.evaluation.real_classifier import RealClassifier
 
 _FLIP_STEPS = 100
 _CHUNK_SIZE = 256
+_NUM_REAL = 500
 
 # Names of what is measured of each image.
 MEASURED = ("recognized", "flips", "boundary", "nearest", "high_frequency")
@@ -37,13 +38,13 @@ def measure(
     """What is measured of images x [N, H, W, C] with label ids [N], and of test images.
 
     Returns:
-      Name -> values [N]; name -> values [M] of test images, M at most N.
+      Name -> values [N]; name -> values [M] of the first 500 test images.
     """
     test, scale = (
         dataset.test,
         functools.partial(normalize, mean=dataset.mean, std=dataset.std),
     )
-    real, real_labels = scale(test.images[: len(x)]).numpy(), test.labels[: len(x)]
+    real, real_labels = scale(test.images[:_NUM_REAL]).numpy(), test.labels[:_NUM_REAL]
     classifier = real_classifier.train(dataset, seed)
     flips = count_flips(np.concatenate([x, real]), dataset, seed)
     train = scale(dataset.train.images).numpy()

@@ -18,6 +18,8 @@ from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import plots, realism, tables
 from gtn_tf.runs import files
 
+_LEAST_PIXELS = 24  # of an image in a figure; smaller ones are enlarged
+
 _TITLES = {
     "recognized": "recognized",
     "flips": "changes of label",
@@ -38,7 +40,7 @@ def write(folder: Path, x: np.ndarray, targets: np.ndarray, dataset: Dataset) ->
     found, real = realism.measure(images, labels, dataset)
     order = np.argsort(found["flips"], kind="stable")
     means = realism.class_means(images, labels, dataset.num_classes)
-    _save_mosaic(folder / "class_means.png", means, dataset.num_classes, scale=4)
+    _save_mosaic(folder / "class_means.png", means, dataset.num_classes)
     _save_mosaic(folder / "all_images.png", images, batch_size)
     _save_mosaic(folder / "images_by_flips.png", images[order], batch_size)
     by_step = {n: v.reshape(num_steps, batch_size) for n, v in found.items()}
@@ -71,7 +73,7 @@ def format_table(by_step: dict[str, np.ndarray], real: dict[str, np.ndarray]) ->
     return tables.markdown(rows, [*headers, "correlation with the step"]) + "\n"
 
 
-def _save_mosaic(path: Path, images: np.ndarray, columns: int, scale: int = 1) -> None:
+def _save_mosaic(path: Path, images: np.ndarray, columns: int) -> None:
     """Images [N, H, W, C] in rows of so many, black and white at their extremes."""
     low, high = np.nanmin(images), np.nanmax(images)
     values = np.nan_to_num((images - low) / max(high - low, 1e-6), nan=1.0)
@@ -85,6 +87,7 @@ def _save_mosaic(path: Path, images: np.ndarray, columns: int, scale: int = 1) -
     mosaic = padded.transpose(0, 2, 1, 3, 4).reshape(
         rows * (height + 1), columns * (width + 1), channels
     )
+    scale = max(1, _LEAST_PIXELS // height)
     mosaic = mosaic.repeat(scale, 0).repeat(scale, 1)
     png = tf.io.encode_png((255 * mosaic).round().astype(np.uint8)).numpy()
     files.write_atomically(path, lambda new: new.write_bytes(png))
