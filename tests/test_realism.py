@@ -95,9 +95,9 @@ def test_the_table_has_the_thirds_and_the_trend():
 
 
 def check_files(folder, num_images):
-    for name in ("class_means", "all_images", "images_by_flips", "realism"):
+    for name in ("class_means", "all_images", "images_by_flips", "curriculum"):
         assert tf.io.decode_png((folder / f"{name}.png").read_bytes()).shape[0] > 20
-    with (folder / "realism.csv").open(newline="") as file:
+    with (folder / "images.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == num_images
     assert set(realism.MEASURED) < rows[0].keys()
@@ -111,17 +111,17 @@ def test_a_run_is_looked_at(quick, tmp_path, capsys):
     meta_training.meta_train(setup, tmp_path)
     evaluate.run(EvaluationConfig(str(tmp_path), measures="realism"))
     folder = tmp_path / "evaluation"
-    rows = check_files(folder, 20)
+    rows = check_files(folder / "realism", 20)
     assert [row["label"] for row in rows] == [str(i % 10) for i in range(20)]
     assert [row["inner_step"] for row in rows] == ["1"] * 10 + ["2"] * 10
-    assert (folder / "realism.md").read_text() in capsys.readouterr().out
+    assert (folder / "realism" / "table.md").read_text() in capsys.readouterr().out
     assert not (folder / "evaluation.csv").exists()
 
 
 def test_a_ready_teacher_is_looked_at(quick, tmp_path):
     config = EvaluationConfig("digits", measures="realism", output=str(tmp_path))
     evaluate.run(config)
-    check_files(tmp_path, 320)
+    check_files(tmp_path / "realism", 320)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One evaluation of a finished run, alone or beside others: what bin/evaluate writes.
 
 WORKDIR/evaluation/  evaluation.csv  table.md  figure_2b.png  figure_5a.png  ...
+                     realism/ (table.md  images.csv  curriculum.png  ...)
 """
 
 from __future__ import annotations
@@ -51,7 +52,12 @@ def _look_at_images(config: EvaluationConfig) -> None:
     folder = _output(config)
     _make(folder)
     for name in config.measured_of_images:
-        print(IMAGE_MEASURES[name](folder, shown.images, shown.targets, dataset))
+
+        def write(new: Path, name: str = name) -> None:
+            IMAGE_MEASURES[name](new, shown.images, shown.targets, dataset)
+
+        files.write_atomically(folder / name, write)
+        print((folder / name / "table.md").read_text())
 
 
 def _images(config: EvaluationConfig) -> tuple[synthetic_data.SyntheticData, Dataset]:

@@ -1,7 +1,7 @@
 """What `realism` measures as files: figures, a table, and a row for each image.
 
-FOLDER/realism.md  realism.csv  class_means.png  all_images.png  images_by_flips.png
-       realism.png
+FOLDER/table.md  images.csv  class_means.png  all_images.png  images_by_flips.png
+       curriculum.png
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from scipy import stats
 
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.evaluation import plots, realism, tables
-from gtn_tf.runs import files
 
 _LEAST_PIXELS = 24  # of an image in a figure; smaller ones are enlarged
 
@@ -29,12 +28,13 @@ _TITLES = {
 }
 
 
-def write(folder: Path, x: np.ndarray, targets: np.ndarray, dataset: Dataset) -> str:
+def write(folder: Path, x: np.ndarray, targets: np.ndarray, dataset: Dataset) -> None:
     """Measures images x [T, B, H, W, C] with targets [T, B, K], and writes the files.
 
-    Returns:
-      The table, in Markdown.
+    Args:
+      folder: new, is made.
     """
+    folder.mkdir()
     num_steps, batch_size = x.shape[:2]
     images, labels = x.reshape(-1, *x.shape[2:]), targets.argmax(-1).reshape(-1)
     found, real = realism.measure(images, labels, dataset)
@@ -44,11 +44,9 @@ def write(folder: Path, x: np.ndarray, targets: np.ndarray, dataset: Dataset) ->
     _save_mosaic(folder / "all_images.png", images, batch_size)
     _save_mosaic(folder / "images_by_flips.png", images[order], batch_size)
     by_step = {n: v.reshape(num_steps, batch_size) for n, v in found.items()}
-    _save_curves(folder / "realism.png", by_step, real)
-    _save_rows(folder / "realism.csv", labels.reshape(num_steps, batch_size), by_step)
-    table = format_table(by_step, real)
-    files.write_text_atomically(folder / "realism.md", table)
-    return table
+    _save_curves(folder / "curriculum.png", by_step, real)
+    _save_rows(folder / "images.csv", labels.reshape(num_steps, batch_size), by_step)
+    (folder / "table.md").write_text(format_table(by_step, real))
 
 
 def format_table(by_step: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> str:
@@ -90,7 +88,7 @@ def _save_mosaic(path: Path, images: np.ndarray, columns: int) -> None:
     scale = max(1, _LEAST_PIXELS // height)
     mosaic = mosaic.repeat(scale, 0).repeat(scale, 1)
     png = tf.io.encode_png((255 * mosaic).round().astype(np.uint8)).numpy()
-    files.write_atomically(path, lambda new: new.write_bytes(png))
+    path.write_bytes(png)
 
 
 def _save_curves(path: Path, by_step: dict, real: dict) -> None:
@@ -109,12 +107,9 @@ def _save_curves(path: Path, by_step: dict, real: dict) -> None:
 
 
 def _save_rows(path: Path, labels: np.ndarray, by_step: dict) -> None:
-    def save(new: Path) -> None:
-        with new.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["inner_step", "place", "label", *by_step])
-            for (step, place), label in np.ndenumerate(labels):
-                values = [f"{float(v[step, place]):g}" for v in by_step.values()]
-                writer.writerow([step + 1, place, label, *values])
-
-    files.write_atomically(path, save)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["inner_step", "place", "label", *by_step])
+        for (step, place), label in np.ndenumerate(labels):
+            values = [f"{float(v[step, place]):g}" for v in by_step.values()]
+            writer.writerow([step + 1, place, label, *values])
