@@ -120,6 +120,7 @@ class CaseSpec:
     initial: dict | None = None
     inner_loss: str = "cross_entropy"
     curriculum: str = "full"
+    labels: str = "hard"
     normalization: str = "batch"
     weight_norm: bool = True
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
@@ -175,6 +176,7 @@ def build_teacher(spec: CaseSpec) -> Teacher:
         image_shape=spec.image_shape,
         num_classes=NUM_CLASSES,
         curriculum=spec.curriculum,
+        labels=spec.labels,
         dtype=dtype,
     )
     if spec.teacher == "gtn":
@@ -186,6 +188,7 @@ def build_teacher(spec: CaseSpec) -> Teacher:
             output_scale=2.0,
             weight_norm=spec.weight_norm,
             precision=spec.precision,
+            makes_labels=spec.labels == "generated",
         )
         generator = generators.build_generator(generator_spec, seed=0)
         return GTN(teacher_spec, generator, seed=1)

@@ -9,7 +9,7 @@ import problems
 import pytest
 
 from gtn_tf.errors import Diverged
-from gtn_tf.evaluation import few_step, measures
+from gtn_tf.evaluation import few_step, measures, real_classifier
 from gtn_tf.runs import meta_training
 from gtn_tf.runs.locks import locked
 from gtn_tf.studies import comparisons
@@ -54,6 +54,23 @@ def test_records_hold_what_was_measured(finished):
         assert len(record["held_out"]) == 2
     with (folder / "results.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 8
+
+
+def test_images_are_measured_over_meta_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(real_classifier, "_NUM_STEPS", 2)
+    comparison = Comparison("test", {"gtn": {}}, sees_images=True)
+    table = comparisons.run(comparison, CONFIG, tmp_path, num_seeds=1)
+    (record,) = records(tmp_path)
+    images = record["images"]
+    assert images["outer_step"] == [1, 2]
+    assert images["distance"][0] != images["distance"][1]
+    assert 0 <= images["real_distance"] < min(images["distance"])
+    assert f"| {images['num_classes'][1]:.1f} | {images['entropy'][1]:.2f} |" in table
+    assert "classes covered | entropy (bits) | Fréchet distance" in table
+    assert (tmp_path / "image_modes.png").is_file()
+    samples = tmp_path / "gtn" / "seed_0" / "samples"
+    with np.load(samples / "outer_step_000002.npz") as file:
+        assert file["x"].shape == (20, 8, 8, 1)  # all that it stores
 
 
 def test_a_finished_comparison_is_read_not_run(finished, monkeypatch):

@@ -20,6 +20,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 CHOICES = {
     "teacher": "gtn, distillation, real",
     "curriculum": "none, all_shuffled, shuffled_batch, full",
+    "labels": "hard, learned, generated",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
     "objective": "classification, another",
@@ -49,6 +50,8 @@ RANGES = {
     "outer_beta_2": (0, 0.999999),
     "outer_epsilon": (1e-16, 1),
     "clip_norm": (0, 1e9),
+    "adversarial_weight": (0, 1),
+    "discriminator_learning_rate": (1e-8, 10),
     "max_divergences": (0, 10**6),
     "latent_size": (1, 100_000),
     "generator_output_scale": (1e-3, 1e3),
@@ -86,6 +89,7 @@ OTHER = {
     "seed": 2**31 - 1,
     "teacher": "distillation",
     "curriculum": "all_shuffled",
+    "labels": "learned",
     "learner": "mnist:64-128-256",
     "leave_out": "residual,transformer",
     "num_learners": 7,
@@ -114,6 +118,8 @@ OTHER = {
     "outer_beta_2": 0.9,
     "outer_epsilon": 1e-5,
     "clip_norm": 1e9,
+    "adversarial_weight": 0.3,
+    "discriminator_learning_rate": 2e-4,
     "latent_size": 128,
     "max_divergences": 5,
     "generator_widths": "1024-128-64",
@@ -260,6 +266,27 @@ def test_ranges(name):
             "--segment_length=4 is longer than the window of 3 inner steps that is "
             "differentiated: give a value from 1 to 3, or a longer --window_length",
         ),
+        (
+            {"labels": "generated", "teacher": "distillation"},
+            "--labels=generated contradicts the teacher, Distillation: give one of "
+            "hard, learned, or another --teacher",
+        ),
+        (
+            {"labels": "learned", "teacher": "real"},
+            "--labels=learned contradicts the teacher, Real: give one of hard, or "
+            "another --teacher",
+        ),
+        (
+            {"adversarial_weight": 0.5, "teacher": "real"},
+            "--adversarial_weight=0.5 contradicts --teacher=real: its images are data, "
+            "which nothing moves; give 0, or a teacher that learns",
+        ),
+        (
+            {"labels": "learned", "curriculum": "none"},
+            "--labels=learned contradicts --curriculum=none: learned labels are stored "
+            "beside a curriculum; give all_shuffled, shuffled_batch or full, or "
+            "--labels=generated",
+        ),
     ],
 )
 def test_contradictions(values, expected):
@@ -274,6 +301,8 @@ def test_contradictions(values, expected):
         {"segment_length": 1, "recompute": "never"},
         {"curriculum": "none", "teacher": "real"},
         {"curriculum": "none", "teacher": "gtn"},
+        {"curriculum": "none", "labels": "generated"},
+        {"labels": "learned", "teacher": "distillation"},
         {"curriculum": "shuffled_batch", "teacher": "distillation"},
         {"estimator": "pes", "truncation_length": 10},
         {"estimator": "combined", "es_pairs": 2, "recompute": "always"},

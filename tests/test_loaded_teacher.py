@@ -110,10 +110,48 @@ def test_images_come_from_the_generator(exported, teacher):
     source = case.problem.teacher
     statistics = source.statistics(tf.constant([0, 0]))
     targets = tf.one_hot(labels, K)
-    expected = source.generate(source.weights(), statistics, latents, targets)
+    expected, _ = source.generate(source.weights(), statistics, latents, targets)
     images = teacher.images(latents, labels)
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
     assert np.ptp(images, axis=0).max() > 0.01
+    x, own = teacher.samples(latents, labels)
+    np.testing.assert_array_equal(x, images)
+    np.testing.assert_array_equal(own, targets)
+    with pytest.raises(ValueError, match="no labels: give label ids, one for each"):
+        teacher.images(latents)
+
+
+def test_soft_labels_are_taught(tmp_path):
+    case = export_case(tmp_path, teacher="gtn", labels="generated")
+    teacher = gtn_tf.load_teacher(tmp_path)
+    latents = tf.random.stateless_normal([5, Z], [1, 2])
+    x, targets = teacher.samples(latents)
+    source = case.problem.teacher
+    expected = source.generate(
+        source.weights(), source.statistics(tf.constant([0, 0])), latents
+    )
+    np.testing.assert_allclose(x, expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(targets, expected[1], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="with its images: give latents alone"):
+        teacher.images(latents, [0] * 5)
+    with pytest.raises(ValueError, match=r"shape \(5, 3\) do not suit.*\(N, 4\)$"):
+        teacher.samples(latents[:, :3])
+
+    model = keras.Sequential(
+        [keras.Input(problems.IMAGE_SHAPE), keras.layers.Flatten()]
+        + [keras.layers.Dense(K)]
+    )
+    losses, first = [], model.get_weights()
+    told = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda _, logs: losses.append(logs["loss"])
+    )
+    teacher.teach(model, rate_scale=1.0, callbacks=[told])
+    x, targets = teacher.batch(0)
+    fresh = keras.models.clone_model(model)
+    fresh.set_weights(first)
+    scores = tf.nn.log_softmax(fresh(x))
+    own = -np.mean(np.sum(targets * scores, -1))  # of the soft labels, not of a class
+    assert losses[0] == pytest.approx(own, rel=1e-4)
 
 
 def test_an_image_does_not_depend_on_its_neighbors(teacher):

@@ -20,6 +20,8 @@ SEED = tf.constant([3, 4])
 TEACHERS = {
     "gtn": dict(teacher="gtn"),
     "gtn-none": dict(teacher="gtn", curriculum="none", per_step=False),
+    "gtn-generated": dict(teacher="gtn", labels="generated"),
+    "gtn-learned": dict(teacher="gtn", labels="learned"),
     "distillation": dict(curriculum="shuffled_batch", optimizer="adam"),
     "real": dict(teacher="real"),
 }
@@ -172,16 +174,26 @@ class Loaded:
 
     def _call_generator(self, name, teacher):
         latents = tf.random.stateless_normal([5, Z], SEED)
-        targets = tf.nn.softmax(tf.random.stateless_normal([5, K], SEED + 1))
+        given, made = {"latents": latents}, {}
         statistics = teacher.statistics(tf.constant([0, 0]))
-        images = teacher.generate(teacher.weights(), statistics, latents, targets)
+        targets = tf.nn.softmax(tf.random.stateless_normal([5, K], SEED + 1))
+        own = {"targets": [[None, K], "float32"]}
+        if teacher.spec.labels == "generated":
+            images, labels = teacher.generate(teacher.weights(), statistics, latents)
+            made = {"targets": labels}
+        else:
+            given["targets"] = targets
+            images, _ = teacher.generate(
+                teacher.weights(), statistics, latents, targets
+            )
         self._call(
             f"{name} images",
-            {"latents": latents, "targets": targets},
-            {"images": images},
+            given,
+            {"images": images} | made,
             [
-                {"latents": [[None, Z], "float32"], "targets": [[None, K], "float32"]},
-                {"images": [[None, *problems.IMAGE_SHAPE], "float32"]},
+                {"latents": [[None, Z], "float32"]} | (own if not made else {}),
+                {"images": [[None, *problems.IMAGE_SHAPE], "float32"]}
+                | (own if made else {}),
             ],
         )
 
@@ -220,6 +232,8 @@ def test_signatures_have_their_names_and_shapes(loaded):
     assert set(loaded.found) == {
         *(f"gtn {name}" for name in (*always, "batch", "images")),
         *(f"gtn-none {name}" for name in (*always, "batch", "images")),
+        *(f"gtn-generated {name}" for name in (*always, "batch", "images")),
+        *(f"gtn-learned {name}" for name in (*always, "batch", "images")),
         *(f"distillation {name}" for name in (*always, "batch")),
         *(f"real {name}" for name in always),
         "learner serving_default",

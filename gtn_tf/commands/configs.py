@@ -10,7 +10,7 @@ import importlib.util
 
 from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
-from gtn_tf.evaluation.registry import MEASURES
+from gtn_tf.evaluation.registry import IMAGE_MEASURES, MEASURES
 from gtn_tf.plain.registry import LIBRARIES
 from gtn_tf.runs import replica_flags
 from gtn_tf.runs.config import TrainingConfig
@@ -23,7 +23,10 @@ class EvaluationConfig:
     """Which runs are evaluated, and how."""
 
     workdir: str = field(
-        "", "The folder of the run. Its last checkpoint is evaluated.", group="runs"
+        "",
+        "The folder of the run. Its last checkpoint is evaluated. Of an exported "
+        "teacher, or one that comes with the package, by its name, only images are.",
+        group="runs",
     )
     compare: str = field(
         "",
@@ -50,7 +53,8 @@ class EvaluationConfig:
     )
     measures: str = field(
         "all",
-        f"What is measured, joined by commas: {', '.join(MEASURES)}; or all.",
+        f"What is measured, joined by commas: {', '.join(MEASURES)}; or all of these; "
+        f"or of the images themselves (Appendix K): {', '.join(IMAGE_MEASURES)}.",
         group="measures",
     )
     num_test_learners: int = field(
@@ -77,18 +81,27 @@ class EvaluationConfig:
             raise UserError(
                 "--workdir is not given: give the folder of a run of bin/train"
             )
-        unknown = set(self.measured) - set(MEASURES)
+        unknown = set(self._named) - {*MEASURES, *IMAGE_MEASURES}
         if unknown:
             raise UserError(
                 f"--measures={self.measures} names {', '.join(sorted(unknown))}: give "
-                f"some of {', '.join(MEASURES)}, or all"
+                f"some of {', '.join([*MEASURES, *IMAGE_MEASURES])}, or all"
             )
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """Names of what is measured."""
+    def _named(self) -> tuple[str, ...]:
         names = MEASURES if self.measures == "all" else self.measures.split(",")
         return tuple(names)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of what is measured of fresh learners."""
+        return tuple(name for name in self._named if name in MEASURES)
+
+    @property
+    def measured_of_images(self) -> tuple[str, ...]:
+        """Names of what is measured of the images themselves."""
+        return tuple(name for name in self._named if name in IMAGE_MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One evaluation of a finished run, alone or beside others: what bin/evaluate writes.
 
 WORKDIR/evaluation/  evaluation.csv  table.md  figure_2b.png  figure_5a.png  ...
+                     realism/ (table.md  images.csv  curriculum.png  ...)
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gtn_tf.commands.configs import EvaluationConfig
+from gtn_tf.data import loaders
+from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
-from gtn_tf.evaluation.registry import MEASURES
+from gtn_tf.evaluation.registry import IMAGE_MEASURES, MEASURES
+from gtn_tf.export import synthetic_data
 from gtn_tf.runs import fields, files, meta_training, run_setup, workdirs
+from gtn_tf.teaching.loaded_teacher import load_teacher
 
 _FIGURES = {
     "inner_steps": ("figure_2b.png", "inner step"),
@@ -35,6 +40,59 @@ def run(config: EvaluationConfig) -> None:
     Raises:
       UserError: folders that hold no run, or runs that cannot stand side by side.
     """
+    if config.measured_of_images:
+        _look_at_images(config)
+    if config.measured:
+        _measure(config)
+
+
+def _look_at_images(config: EvaluationConfig) -> None:
+    """What is measured of the teacher's images, in its folder or that of --output."""
+    shown, dataset = _images(config)
+    folder = _output(config)
+    _make(folder)
+    for name in config.measured_of_images:
+
+        def write(new: Path, name: str = name) -> None:
+            IMAGE_MEASURES[name](new, shown.images, shown.targets, dataset)
+
+        files.write_atomically(folder / name, write)
+        print((folder / name / "table.md").read_text())
+
+
+def _images(config: EvaluationConfig) -> tuple[synthetic_data.SyntheticData, Dataset]:
+    """What the teacher of a run, or an exported one, shows; and its data set."""
+    path = Path(config.workdir).expanduser()
+    if (path / "flags.txt").is_file():
+        own = workdirs.read_config(path, config.data_dir)
+        dataset = run_setup.load_dataset(own)
+        setup = meta_training.restore(run_setup.build(own, dataset), path).setup
+        return synthetic_data.collect(setup.problem.teacher, config.seed), dataset
+    teacher = load_teacher(config.workdir)
+    flags = teacher.description["flags"]
+    if config.measured:
+        raise UserError(
+            f"--workdir={config.workdir} is no run but an exported teacher, and "
+            f"--measures={config.measures} needs a run: give "
+            f"{', '.join(IMAGE_MEASURES)}, or the folder of a run"
+        )
+    if not config.output:
+        raise UserError(
+            f"--workdir={config.workdir} is no folder of a run to write to: give "
+            "--output=FOLDER"
+        )
+    dataset = loaders.load(
+        teacher.description["dataset"],
+        config.data_dir,
+        flags["seed"],
+        flags.get("image_size", ""),
+    )
+    x, targets = zip(*teacher.batches(config.seed), strict=True)
+    return synthetic_data.SyntheticData(np.stack(x), np.stack(targets)), dataset
+
+
+def _measure(config: EvaluationConfig) -> None:
+    """What is measured of fresh learners of the run and of others."""
     setting = _setting(config)
     folder = _output(config)
     _make(folder)

@@ -50,6 +50,32 @@ def inner_curves(folder: Path, variants: Iterable[str], records: list[dict]) -> 
     _finish(figure, axes, folder / "inner_loop.png")
 
 
+def image_modes(folder: Path, variants: Iterable[str], records: list[dict]) -> None:
+    """Entropy of the images' classes and their distance from real ones by outer step,
+    mean and range over seeds. Writes image_modes.png.
+
+    Args:
+      records: variant, and images: what `image_modes.by_outer_step` gives.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    titles = {"entropy": "entropy of classes (bits)", "distance": "Fréchet distance"}
+    for place, (name, label) in enumerate(titles.items(), start=1):
+        axes = figure.add_subplot(1, 2, place, xlabel="outer step", ylabel=label)
+        axes.grid(alpha=0.3)
+        for variant in variants:
+            own = [r["images"] for r in records if r["variant"] == variant]
+            length = min((len(images[name]) for images in own), default=0)
+            if length:
+                values = np.array([images[name][:length] for images in own])
+                steps = np.array(own[0]["outer_step"][:length])
+                _line(axes, steps, values, variant, color_of(variant, variants))
+        if name == "distance" and records:
+            axes.set_yscale("log")
+            least = np.mean([r["images"]["real_distance"] for r in records])
+            axes.axhline(least, color="0.3", linestyle=":", label="training images")
+    _finish(figure, axes, folder / "image_modes.png")
+
+
 def accuracy_lines(
     path: Path, x_label: str, lines: dict[str, dict[int, list[float]]]
 ) -> None:

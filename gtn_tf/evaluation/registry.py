@@ -14,3 +14,7 @@ MEASURES = Registry(
         )
     }
 )
+
+# What is measured of the images themselves, not of those who learn from them. Name ->
+# (new folder, x [T, B, H, W, C], targets [T, B, K], data set): writes table.md and more
+IMAGE_MEASURES = Registry({"realism": "gtn_tf.evaluation.realism_report:write"})

@@ -30,7 +30,8 @@ def export_teacher(
     preprocess(images [N, H, W, C], raw pixels) -> images [N, H, W, C]
     description() -> description, JSON: data set, class names, shapes, provenance
     batch(step, seed [2]) -> images [B, H, W, C], targets [B, K]   not for real data
-    images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN
+    images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN, or
+    images(latents [N, Z]) -> images [N, H, W, C], targets [N, K]  if it makes labels
 
     An image of the last one depends on its own latents and targets only: the
     generator's batch norm uses statistics of the batches that it teaches with.
@@ -95,14 +96,17 @@ def _batch_signature(teacher: Teacher):
 
 
 def _images_signature(teacher: GTN, statistics: list[tf.Variable]):
-    def images(latents, targets):
+    def images(latents, targets=None):
         values = [tf.convert_to_tensor(v) for v in statistics]
-        return {"images": teacher.generate(teacher.weights(), values, latents, targets)}
+        given = [latents] if targets is None else [latents, targets]
+        made, labels = teacher.generate(teacher.weights(), values, *given)
+        return {"images": made} | ({"targets": labels} if targets is None else {})
 
-    spec = teacher.spec
-    latents = tf.TensorSpec([None, teacher.latent_size], spec.dtype, "latents")
-    targets = tf.TensorSpec([None, spec.num_classes], spec.dtype, "targets")
-    return _trace(images, latents, targets)
+    specs = [
+        tf.TensorSpec([None, value.shape[-1]], teacher.spec.dtype, value.name)
+        for value in teacher.generator.inputs
+    ]
+    return _trace(images, *specs)
 
 
 def export_learner(folder: Path, model: keras.Model, dataset: Dataset) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import inner_loop
+from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.estimators import BACKPROPAGATION, Estimator
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.replicas import ONE_REPLICA, Part, Replicas
@@ -106,6 +107,7 @@ class OuterStep:
       learners_per_step: K.
       replicas: what the K learners are shared out among.
       estimator: of each learner's meta-gradient.
+      adversary: a second term of the outer loss, or None.
     """
 
     problem: MetaProblem
@@ -116,6 +118,7 @@ class OuterStep:
     learners_per_step: int = 1
     replicas: Replicas = ONE_REPLICA
     estimator: Estimator = BACKPROPAGATION
+    adversary: Adversary | None = None
 
     def __post_init__(self):
         self._compiled: dict[learners.LearnerSpec, Callable] = {}
@@ -138,7 +141,8 @@ class OuterStep:
         ]
         told, sums = self.replicas.add_up(parts)
         means = StepResult(*map(tf.reduce_mean, zip(*told, strict=True)))
-        self._update(sums, tf.math.is_finite(means.meta_loss + means.gradient_norm))
+        is_finite = tf.math.is_finite(means.meta_loss + means.gradient_norm)
+        self._update(sums, own_seed, is_finite)
         return means
 
     def drawn(self, outer_step: int, seed: int) -> list[learners.LearnerSpec]:
@@ -170,8 +174,10 @@ class OuterStep:
         policy = self.memory_policy
         return trace(self.problem, spec, self.clip_norm, policy, self.estimator)
 
-    def _apply(self, sums, finite) -> None:
+    def _apply(self, sums, seed, finite) -> None:
         gradients = [total / self.learners_per_step for total in sums]
+        if self.adversary is not None:
+            gradients = self.adversary.added(seed, gradients, self.problem.variables)
 
         def update():
             self.optimizer.apply(gradients, self.problem.variables)

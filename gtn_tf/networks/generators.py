@@ -1,4 +1,7 @@
-"""The generator G(z, y) -> x of Appendix A.1, for any image shape."""
+"""The generator G(z, y) -> x of Appendix A.1, for any image shape.
+
+G(z) -> x, y makes the labels as well (Appendix F).
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ class GeneratorSpec:
       weight_norm: normalize the generator's weights as well as the learner's
         (section 2).
       precision: "float32", "bfloat16" (products only), or "float64" (for checks).
+      makes_labels: y is made with the image, not given.
     """
 
     latent_size: int
@@ -33,10 +37,14 @@ class GeneratorSpec:
     output_scale: float = 1.0
     weight_norm: bool = True
     precision: str = "float32"
+    makes_labels: bool = False
 
 
 def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     """G: latents [B, latent_size], targets [B, K] -> images [B, H, W, C].
+
+    Where it makes labels, latents -> images, targets: a softmax over a dense layer that
+    stands beside the second.
 
     Two dense layers (1024 and 128 * H/4 * W/4 units), then twice nearest-neighbor
     upsampling and a 3x3 convolution (64 filters, then C with tanh); batch norm and
@@ -56,10 +64,12 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     def dense(units):
         return layers.dense(units, spec.weight_norm, product, use_bias=False)
 
-    latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
-    targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
-    features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
+    inputs, features = _inputs(spec, dtype)
     features = hidden(dense(hidden_units), features)
+    labels = []
+    if spec.makes_labels:
+        scores = layers.dense(spec.num_classes, spec.weight_norm, product)(features)
+        labels = [keras.layers.Softmax(dtype=dtype)(scores)]
     features = hidden(dense(base_channels * rows * columns), features)
     features = keras.layers.Reshape((rows, columns, base_channels), dtype=dtype)(
         features
@@ -71,9 +81,19 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     images = _cropped(last(features), (height, width), dtype)
     images = keras.layers.Activation("tanh", dtype=dtype)(images)
     images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
-    model = keras.Model([latents, targets], images, name="generator")
+    outputs = [images, *labels] if labels else images
+    model = keras.Model(inputs, outputs, name="generator")
     stateless_model = stateless.StatelessModel(model)
     return stateless_model.assign(*stateless_model.init(tf.constant([seed, 0])))
+
+
+def _inputs(spec: GeneratorSpec, dtype):
+    """The generator's inputs, and what its first layer takes."""
+    latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
+    if spec.makes_labels:
+        return [latents], latents
+    targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
+    return [latents, targets], keras.layers.Concatenate(dtype=dtype)([latents, targets])
 
 
 def _cropped(images, size: tuple[int, int], dtype):

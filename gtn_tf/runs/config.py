@@ -23,7 +23,7 @@ from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
 from gtn_tf.runs import fields, plugins, precision, replica_flags
 from gtn_tf.runs.fields import field
-from gtn_tf.teachers.registry import CURRICULA, TEACHERS
+from gtn_tf.teachers.registry import CURRICULA, LABELS, TEACHERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,9 @@ class TrainingConfig(fields.Config):
     """All that determines a run. Raises UserError where values contradict."""
 
     before: ClassVar[dict[str, Any]] = {
+        "labels": "hard",
+        "adversarial_weight": 0.0,
+        "discriminator_learning_rate": 1e-3,
         "objective": "classification",
         "plugins": "",
         "image_size": "",
@@ -82,6 +85,14 @@ class TrainingConfig(fields.Config):
         "batches in random order, full a learned sequence of batches.",
         group="teacher",
         choices=CURRICULA,
+    )
+    labels: str = field(
+        "hard",
+        "The targets of the teacher's images: hard is one class each, learned are "
+        "distributions stored beside the curriculum, which begin as hard ones, "
+        "generated are made by the generator with each image (Appendix F).",
+        group="teacher",
+        choices=LABELS,
     )
     latent_size: int = field(
         64,
@@ -294,6 +305,23 @@ class TrainingConfig(fields.Config):
         low=1e-16,
         high=1,
     )
+    adversarial_weight: float = field(
+        0,
+        "The share of an adversarial loss in the outer loss: a discriminator learns to "
+        "tell the teacher's images from real ones (Appendix I). With 0 there is none, "
+        "with 1 nothing else: the teacher is the generator of a plain GAN.",
+        group="outer loop",
+        low=0,
+        high=1,
+    )
+    discriminator_learning_rate: float = field(
+        1e-3,
+        "The learning rate of Adam, which moves the discriminator. It decays as the "
+        "teacher's does.",
+        group="outer loop",
+        low=1e-8,
+        high=10,
+    )
     clip_norm: float = field(
         5,
         "The global norm that a longer meta-gradient is clipped to. With 0, none is "
@@ -474,6 +502,13 @@ class TrainingConfig(fields.Config):
             )
         ESTIMATORS[self.estimator].of_run(self)  # which refuses what contradicts
         TEACHERS[self.teacher].check_curriculum(self.curriculum)
+        TEACHERS[self.teacher].check_labels(self.labels, self.curriculum)
+        if self.adversarial_weight and not TEACHERS[self.teacher].learns:
+            raise UserError(
+                f"--adversarial_weight={self.adversarial_weight} contradicts "
+                f"--teacher={self.teacher}: its images are data, which nothing moves; "
+                "give 0, or a teacher that learns"
+            )
         if not re.fullmatch(r"[1-9]\d*-[1-9]\d*-[1-9]\d*", self.generator_widths):
             raise UserError(
                 f"--generator_widths={self.generator_widths} is not three positive "

@@ -40,7 +40,11 @@ class Trained(NamedTuple):
     progress: Progress
 
 
-def meta_train(setup: RunSetup, folder: Path) -> Trained:
+def meta_train(
+    setup: RunSetup,
+    folder: Path,
+    observe: Callable[[RunSetup, Progress], None] | None = None,
+) -> Trained:
     """Trains the run's teacher to the end, from where the folder stands.
 
     Only the training and validation splits are read. Of several workers, this is what
@@ -48,6 +52,7 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
 
     Args:
       setup: newly built.
+      observe: called after each validation.
 
     Raises:
       Diverged: training diverges more often than is allowed.
@@ -64,7 +69,7 @@ def meta_train(setup: RunSetup, folder: Path) -> Trained:
         start = _begin(setup)
 
     def recorder(start: Progress, bar: tqdm) -> _Recorder:
-        return _Recorder(run, folder, start, bar)
+        return _Recorder(run, folder, start, bar, observe)
 
     return Trained(setup, run.evaluator, _train(run, start, recorder))
 
@@ -173,6 +178,8 @@ class _Run:
         self._step = run_setup.build_outer_step(setup, rate_factor, memory_policy)
         slots = [variable.value for variable in self._step.optimizer.variables]
         changed = [*setup.problem.variables, *slots]
+        if self._step.adversary is not None:
+            changed += self._step.adversary.variables
         self._variables = [*changed, rate_factor]
         max_divergences = setup.config.max_divergences
         self.guard = divergence.Guard(changed, rate_factor, max_divergences)
@@ -215,9 +222,17 @@ class _Run:
 class _Recorder:
     """Called after every outer step: bar, metrics, summaries, checkpoints."""
 
-    def __init__(self, run: _Run, folder: Path, start: Progress, bar: tqdm):
+    def __init__(
+        self,
+        run: _Run,
+        folder: Path,
+        start: Progress,
+        bar: tqdm,
+        observe: Callable | None,
+    ):
         self._run = run
         self._bar = bar
+        self._observe = observe
         self._metrics = workdirs.Metrics(folder, start.outer_step)
         self._summaries = recording.Summaries(folder, run.setup.config.fixed())
         self._saved_at = time.perf_counter()
@@ -245,4 +260,6 @@ class _Recorder:
         accuracy = evaluator.score(dataset.validation, 0, setup.config.seed).accuracy
         grid = image_grids.curriculum_grid(problem.teacher, dataset.class_names)
         self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
+        if self._observe is not None:
+            self._observe(setup, progress)
         return accuracy

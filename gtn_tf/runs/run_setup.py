@@ -8,9 +8,10 @@ import functools
 
 import tensorflow as tf
 
-from gtn_tf.data import loaders
-from gtn_tf.data.dataset import Dataset
+from gtn_tf.data import batches, loaders
+from gtn_tf.data.dataset import Dataset, normalize
 from gtn_tf.meta import inner_optimizers, outer_loop
+from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 from gtn_tf.meta.objectives import Objective
@@ -21,7 +22,7 @@ from gtn_tf.meta.registry import (
     OBJECTIVES,
 )
 from gtn_tf.meta.replicas import ONE_REPLICA, Replicas
-from gtn_tf.networks import learners
+from gtn_tf.networks import discriminators, learners
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import cluster, memory_plans
 from gtn_tf.runs.config import TrainingConfig
@@ -63,7 +64,12 @@ class RunSetup:
         """The control: real data with the same learners, T and batch size, as it
         begins; all that does not depend on the teacher is shared."""
         config = dataclasses.replace(
-            self.config, teacher="real", curriculum="full", warm_start_steps=0
+            self.config,
+            teacher="real",
+            curriculum="full",
+            labels="hard",
+            adversarial_weight=0.0,
+            warm_start_steps=0,
         )
         problem = _build_problem(config, self.dataset, self.problem.objective)
         return dataclasses.replace(self, config=config, problem=problem)
@@ -138,6 +144,7 @@ def _build_problem(
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         curriculum=config.curriculum,
+        labels=config.labels,
     )
     initial = inner_optimizers.INITIAL | {
         "learning_rate": config.inner_learning_rate,
@@ -168,17 +175,15 @@ def build_outer_step(
       rate_factor: scalar that the outer learning rate is multiplied by.
     """
     config = setup.config
+    spec = outer_loop.OuterOptimizerSpec(
+        learning_rate=config.outer_learning_rate,
+        final_fraction=config.outer_decay,
+        beta_1=config.outer_beta_1,
+        beta_2=config.outer_beta_2,
+        epsilon=config.outer_epsilon,
+    )
     optimizer = outer_loop.build_optimizer(
-        outer_loop.OuterOptimizerSpec(
-            learning_rate=config.outer_learning_rate,
-            final_fraction=config.outer_decay,
-            beta_1=config.outer_beta_1,
-            beta_2=config.outer_beta_2,
-            epsilon=config.outer_epsilon,
-        ),
-        config.num_outer_steps,
-        setup.problem.variables,
-        rate_factor,
+        spec, config.num_outer_steps, setup.problem.variables, rate_factor
     )
     return outer_loop.OuterStep(
         setup.problem,
@@ -189,6 +194,33 @@ def build_outer_step(
         config.learners_per_step,
         setup.replicas,
         ESTIMATORS[config.estimator].of_run(config),
+        _build_adversary(setup, spec, rate_factor),
+    )
+
+
+def _build_adversary(
+    setup: RunSetup, spec: outer_loop.OuterOptimizerSpec, rate_factor: tf.Variable
+) -> Adversary | None:
+    config, dataset = setup.config, setup.dataset
+    if not config.adversarial_weight:
+        return None
+    _, *widths = map(int, config.generator_widths.split("-"))
+    discriminator = discriminators.build_discriminator(
+        dataset.image_shape, tuple(reversed(widths)), config.weight_norm, config.seed
+    )
+    spec = dataclasses.replace(spec, learning_rate=config.discriminator_learning_rate)
+    return Adversary(
+        teacher=setup.problem.teacher,
+        discriminator=discriminator,
+        optimizer=outer_loop.build_optimizer(
+            spec,
+            config.num_outer_steps,
+            discriminator.trainable_variables,
+            rate_factor,
+        ),
+        draw=batches.sampler(dataset.train, augment=False),
+        normalize=functools.partial(normalize, mean=dataset.mean, std=dataset.std),
+        weight=config.adversarial_weight,
     )
 
 

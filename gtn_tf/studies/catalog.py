@@ -21,6 +21,7 @@ class Comparison:
       against: name -> the variant that it is compared with on unseen architectures.
       by_kind: a row of the table for each family that was left out, of the first
         variant without it, in place of one for each variant.
+      sees_images: what the images are like is measured over meta-training too.
     """
 
     split: str
@@ -28,9 +29,15 @@ class Comparison:
     unseen: tuple[str, ...] = ()
     against: dict[str, str] = dataclasses.field(default_factory=dict)
     by_kind: bool = False
+    sees_images: bool = False
 
 
-REAL = {"teacher": "real", "warm_start_steps": 0}
+REAL = {
+    "teacher": "real",
+    "labels": "hard",
+    "adversarial_weight": 0.0,
+    "warm_start_steps": 0,
+}
 _TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
 _TRAINING_KINDS = [name for name in FAMILIES if name not in _TEST_KINDS]
 
@@ -71,6 +78,25 @@ COMPARISONS = {
     ),
     # Section 3.3, Figure 2.
     "sources": Comparison("test", {"gtn": {}} | _BASELINES),
+    # Appendix F, Figure 4.
+    "soft_labels": Comparison(
+        "test",
+        {
+            "hard": {},
+            "learned": {"labels": "learned"},
+            "generated": {"labels": "generated"},
+        },
+    ),
+    # Appendix I, Figures 9 and 10. A GAN has fresh latents: --curriculum=none.
+    "adversarial": Comparison(
+        "test",
+        {
+            "GTN": {},
+            "GTN and GAN": {"adversarial_weight": 0.5},
+            "GAN": {"adversarial_weight": 1.0},
+        },
+        sees_images=True,
+    ),
     # How many kinds of learners it takes to teach kinds that were left out.
     "kinds": Comparison(
         "test",

@@ -20,8 +20,15 @@ from gtn_tf.runs import files, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
-from gtn_tf.studies import kinds, records
+from gtn_tf.studies import image_modes, kinds, records
 from gtn_tf.studies.catalog import Comparison
+
+# Header -> name in a record's images, how it is written.
+_OF_IMAGES = {
+    "classes covered": ("num_classes", ".1f"),
+    "entropy (bits)": ("entropy", ".2f"),
+    "Fréchet distance": ("distance", ".3g"),
+}
 
 
 def run(
@@ -69,9 +76,14 @@ def _measured(name: str, config: TrainingConfig, comparison: Comparison) -> dict
     """The record of a run: accuracy of fresh learners, after each inner step too."""
 
     def measure(trained: Trained) -> dict:
-        return _scores(trained, comparison)
+        scores = _scores(trained, comparison)
+        if comparison.sees_images:
+            scores["images"] = image_modes.by_outer_step(trained)
+        return scores
 
-    return records.once(config, {"variant": name, "seed": config.seed}, measure)
+    observe = image_modes.keep if comparison.sees_images else None
+    label = {"variant": name, "seed": config.seed}
+    return records.once(config, label, measure, observe)
 
 
 def _scores(trained: Trained, comparison: Comparison) -> dict:
@@ -138,6 +150,8 @@ def _report(folder: Path, comparison: Comparison, records: list[dict]) -> None:
         },
     )
     plots.inner_curves(folder, comparison.variants, done)
+    if comparison.sees_images:
+        plots.image_modes(folder, comparison.variants, done)
 
 
 def format_table(comparison: Comparison, records: list[dict]) -> str:
@@ -150,6 +164,7 @@ def format_table(comparison: Comparison, records: list[dict]) -> str:
         "95 % interval",
         "other architectures",
         *(["p"] if comparison.against else []),
+        *(_OF_IMAGES if comparison.sees_images else []),
         "seeds",
         "diverged",
         "outer steps",
@@ -181,6 +196,10 @@ def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dic
         "outer steps": f"{_mean(done, 'num_outer_steps'):.0f}",
         "seconds": f"{_mean(done, 'seconds'):.0f}",
     }
+    if comparison.sees_images:
+        for header, (name, style) in _OF_IMAGES.items():
+            last = [record["images"][name][-1] for record in done]
+            cells[header] = f"{np.mean(last):{style}}"
     rival = comparison.against.get(done[0]["variant"])
     others = {
         record["seed"]: record["held_out"]

@@ -16,12 +16,18 @@ from gtn_tf.runs import files, meta_training, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 
 
-def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
+def once(
+    config: TrainingConfig,
+    label: dict,
+    measure: Callable,
+    observe: Callable | None = None,
+) -> dict:
     """The record of the run in the configuration's workdir, made where there is none.
 
     Args:
       label: what tells the run from others; recorded with the rest.
       measure: trained run -> what to record.
+      observe: as of `meta_training.meta_train`.
 
     Returns:
       What was measured, with "diverged": whether training has ended in that, which
@@ -39,7 +45,7 @@ def once(config: TrainingConfig, label: dict, measure: Callable) -> dict:
     print(f"{name}: {folder}", file=sys.stderr)
     setup = run_setup.prepare(config)
     try:
-        trained = meta_training.meta_train(setup, folder)
+        trained = meta_training.meta_train(setup, folder, observe)
     except Diverged as error:
         print(f"{name}: {error}", file=sys.stderr)
         record = label | {"diverged": True, "asked": asked}

@@ -19,6 +19,7 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
+import math
 
 import keras
 import tensorflow as tf
@@ -27,6 +28,8 @@ from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
 from gtn_tf.teachers import curricula
 from gtn_tf.teachers.registry import CURRICULA
+
+_FIRST_SHARE = 0.99  # of its class in a learned label, at the start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class TeacherSpec:
       image_shape: (H, W, C).
       num_classes: K.
       curriculum: a key of `registry.CURRICULA`.
+      labels: what the targets are, one of `registry.LABELS`.
       dtype: of images and targets, "float32" or "float64".
     """
 
@@ -47,6 +51,7 @@ class TeacherSpec:
     image_shape: tuple[int, int, int]
     num_classes: int
     curriculum: str = "full"
+    labels: str = "hard"
     dtype: str = "float32"
 
 
@@ -58,11 +63,15 @@ class Teacher(abc.ABC):
       learns: whether what is shown is learned; if not, it is data, and not exported.
       has_fixed_batches: latents or pixels for T batches of B, and no others.
       generator: where images come from; None where they come from elsewhere.
+      possible_labels: those of `registry.LABELS` that it can have.
+      label_scores: learned labels before their softmax [T, B, K]; None without.
     """
 
     learns = True
     has_fixed_batches = False
     generator: keras.Model | None = None
+    possible_labels: tuple[str, ...] = ("hard",)
+    label_scores: tf.Variable | None = None
 
     def __init__(self, spec: TeacherSpec):
         self.spec = spec
@@ -91,6 +100,25 @@ class Teacher(abc.ABC):
         if name not in CURRICULA:
             raise UserError(
                 f"--curriculum={name} is unknown: give one of {', '.join(CURRICULA)}"
+            )
+
+    @classmethod
+    def check_labels(cls, name: str, curriculum: str) -> None:
+        """Refuses labels that this kind of teacher cannot have.
+
+        Raises:
+          UserError: what is allowed.
+        """
+        if name not in cls.possible_labels:
+            raise UserError(
+                f"--labels={name} contradicts the teacher, {cls.__name__}: give one of "
+                f"{', '.join(cls.possible_labels)}, or another --teacher"
+            )
+        if name == "learned" and CURRICULA[curriculum].order is None:
+            raise UserError(
+                f"--labels=learned contradicts --curriculum={curriculum}: learned "
+                "labels are stored beside a curriculum; give all_shuffled, "
+                "shuffled_batch or full, or --labels=generated"
             )
 
     def begin_as(self, x: tf.Tensor, labels, num_steps: int) -> float:
@@ -170,16 +198,38 @@ class Teacher(abc.ABC):
         )
         return other
 
-    def _ordered(self, stored: tf.Tensor, seed: tf.Tensor):
-        """Stored items and their fixed labels in the curriculum's order."""
+    def _ordered(self, seed: tf.Tensor, *stored: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Stored items, each [T, B, ...], in the curriculum's order."""
         spec = self.spec
-        shape = (spec.num_inner_steps, spec.inner_batch_size)
-        order = CURRICULA[spec.curriculum].order(*shape, seed)
-        labels = curricula.even_labels(*shape, spec.num_classes)
-        return (
-            curricula.present(stored, order),
-            self._targets(curricula.present(labels, order)),
+        order = CURRICULA[spec.curriculum].order(
+            spec.num_inner_steps, spec.inner_batch_size, seed
         )
+        return tuple(curricula.present(values, order) for values in stored)
+
+    def _stored_labels(self) -> list[tf.Tensor]:
+        """The fixed classes of stored items as targets [T, B, K] and, where labels
+        are learned, the learned ones.
+
+        Learned ones are softmax(c v) with v begun as the hard label, and c such that
+        the class's own share is then 0.99.
+        """
+        spec = self.spec
+        fixed = curricula.even_labels(
+            spec.num_inner_steps, spec.inner_batch_size, spec.num_classes
+        )
+        labels = [self._targets(fixed)]
+        if self.label_scores is not None:
+            scores = tf.cast(self.label_scores, spec.dtype)
+            labels.append(tf.nn.softmax(self._sharpness * scores))
+        return labels
+
+    @property
+    def _sharpness(self) -> float:
+        odds = _FIRST_SHARE / (1 - _FIRST_SHARE)
+        return math.log(odds * max(self.spec.num_classes - 1, 1))
+
+    def _first_label_scores(self) -> tf.Variable:
+        return tf.Variable(self._stored_labels()[0], name="label_scores")
 
     def _targets(self, labels: tf.Tensor) -> tf.Tensor:
         return tf.one_hot(labels, self.spec.num_classes, dtype=self.spec.dtype)

@@ -13,11 +13,15 @@ class Distillation(Teacher):
     """Dataset distillation (Wang et al., 2019b): the pixels are the variables."""
 
     has_fixed_batches = True
+    possible_labels = ("hard", "learned")
 
     def __init__(self, spec: TeacherSpec, seed: int):
         super().__init__(spec)
         shape = (spec.num_inner_steps, spec.inner_batch_size, *spec.image_shape)
-        self._use([normal_variable(shape, spec.dtype, seed, "pixels")])
+        variables = [normal_variable(shape, spec.dtype, seed, "pixels")]
+        if spec.labels == "learned":
+            variables.append(self._first_label_scores())
+        self._use(variables)
 
     @classmethod
     def of_run(cls, spec: TeacherSpec, config, dataset) -> Distillation:
@@ -39,11 +43,14 @@ class Distillation(Teacher):
         return 0.0
 
     def _use(self, variables: list[tf.Variable]) -> None:
-        (self.pixels,) = self.variables = variables
+        self.variables = variables
+        self.pixels, *scores = variables
+        self.label_scores = scores[0] if scores else None
 
     def plan(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images [T, B, H, W, C] and targets [T, B, K]."""
-        return self._ordered(tf.cast(self.pixels, self.spec.dtype), seed)
+        pixels = tf.cast(self.pixels, self.spec.dtype)
+        return self._ordered(seed, pixels, self._stored_labels()[-1])
 
     def show(self, weights, images, targets) -> tuple[tf.Tensor, tf.Tensor]:
         """The stored images and targets as they are."""

@@ -22,3 +22,8 @@ CURRICULA = Registry(
         "full": "gtn_tf.teachers.curricula:FULL",
     }
 )
+
+# The targets of what is shown: one class each; learned distributions that are stored
+# beside the curriculum; distributions that the generator makes with its images
+# (Appendix F).
+LABELS = ("hard", "learned", "generated")

@@ -184,28 +184,62 @@ class SavedTeacher:
             self._kept = {seed: list(self.dataset(seed))}
         return self._kept[seed]
 
-    def images(self, latents, labels) -> tf.Tensor:
+    def images(self, latents, labels=None) -> tf.Tensor:
         """x [N, H, W, C] generated from latents [N, Z] and label ids [N].
+
+        Args:
+          labels: None where the teacher generates them (see `samples`).
+
+        Raises:
+          UserError: as `samples`.
+        """
+        return self.samples(latents, labels)[0]
+
+    def samples(self, latents, labels=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """x [N, H, W, C] generated from latents [N, Z] and label ids [N], with their
+        targets [N, K].
 
         Each image depends on its own latents and label only.
 
+        Args:
+          labels: None where the teacher generates them, whose targets are then
+            distributions over the classes.
+
         Raises:
           UserError: the teacher stores pixels and has no generator; latents or
-            labels of another shape; a label that is none of its classes.
+            labels of another shape; a label that is none of its classes; labels for a
+            teacher that generates them, or none for another.
         """
         if "images" not in self._signatures:
             raise UserError(
                 "this teacher has no generator, its pixels are stored: use batch(step)"
             )
         generate = self._signatures["images"]
-        size = generate.structured_input_signature[1]["latents"].shape[1]
-        shape = tuple(np.shape(labels))
-        if len(shape) != 1 or np.shape(latents) != (*shape, size):
-            raise UserError(
-                f"latents of shape {np.shape(latents)} and labels of shape "
-                f"{shape} do not suit the generator: give (N, {size}) and "
-                "(N,)"
-            )
-        ids = label_ids(labels, *shape, len(self.class_names))
+        inputs = generate.structured_input_signature[1]
+        self._check_samples(inputs, np.shape(latents), labels)
+        given = {"latents": tf.cast(latents, tf.float32)}
+        if labels is None:
+            made = generate(**given)
+            return made["images"], made["targets"]
+        ids = label_ids(labels, len(latents), len(self.class_names))
         targets = tf.one_hot(ids, len(self.class_names))
-        return generate(latents=tf.cast(latents, tf.float32), targets=targets)["images"]
+        return generate(**given, targets=targets)["images"], targets
+
+    def _check_samples(self, inputs, shape: tuple[int, ...], labels) -> None:
+        takes_labels, size = "targets" in inputs, inputs["latents"].shape[1]
+        if takes_labels and labels is None:
+            raise UserError(
+                "there are no labels: give label ids, one for each of the latents"
+            )
+        if labels is not None and not takes_labels:
+            raise UserError(
+                "this teacher generates labels with its images: give latents alone"
+            )
+        same = shape[:1] if labels is None else np.shape(labels)
+        if len(same) != 1 or shape != (*same, size):
+            told = "" if labels is None else f" and labels of shape {same}"
+            wanted = f"(N, {size})" + ("" if labels is None else " and (N,)")
+            raise UserError(
+                f"latents of shape {shape}{told} do not suit the generator: give "
+                f"{wanted}"
+            )
