@@ -14,6 +14,7 @@ import gtn_tf
 from gtn_tf.data import dataset_flags
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
+from gtn_tf.meta.objectives import Measured
 from gtn_tf.runs import meta_training, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
@@ -68,7 +69,8 @@ def _run(setup: RunSetup, folder: Path) -> dict:
         results["real"] = _summary(config, found["real"])
     export_run(trained, folder)
     workdirs.write_results(folder, results)
-    print(format_table(config, results, found))
+    measured = setup.problem.objective.measured
+    print(format_table(config, measured, results, found))
     return results
 
 
@@ -77,7 +79,8 @@ def _test(trained: Trained, folder: Path) -> dict[str, list[float]]:
     setup = trained.setup
     found = kinds.accuracies(trained, kinds.specs_by_kind(setup), setup.dataset.test)
     accuracy = float(np.mean(_of_seen(setup.config, found)))
-    recording.write_test_accuracy(folder, trained.progress, accuracy)
+    name = setup.problem.objective.measured.name
+    recording.write_test_accuracy(folder, trained.progress, accuracy, name)
     return found
 
 
@@ -135,13 +138,16 @@ def _provenance(trained: Trained) -> dict:
     }
 
 
-def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
-    """The final table: few-step test accuracy by kind of network."""
+def format_table(
+    config: TrainingConfig, measured: Measured, results: dict, found: dict
+) -> str:
+    """The final table: few-step test accuracy, or return, by kind of network."""
     return (
-        f"test accuracy after {config.num_inner_steps} steps of "
+        f"test {measured.name} after {config.num_inner_steps} steps of "
         f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "
         f"of each kind, 95 % intervals ({results['num_outer_steps']} outer steps, "
-        f"{results['seconds']:.0f} s)\n" + kinds.format_table(found, config.left_out)
+        f"{results['seconds']:.0f} s)\n"
+        + kinds.format_table(found, config.left_out, measured)
     )
 
 

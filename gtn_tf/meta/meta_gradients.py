@@ -72,7 +72,8 @@ class MetaProblem:
     @property
     def variables(self) -> list:
         """What the meta-gradient is of, in its order."""
-        return self.teacher.variables + self.hyperparameters.variables
+        learned = self.teacher.variables + self.hyperparameters.variables
+        return learned + self.objective.variables
 
     def score(self, learner, state: InnerState, outer_batches, index) -> tf.Tensor:
         """The objective's loss of a learner for one of the sampled batches."""

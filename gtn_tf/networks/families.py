@@ -72,4 +72,17 @@ FAMILIES: dict[str, Family] = {
         # The last dense layer is as plain as the others.
         fixed={"weight_norm": False, "normalization": "layer"},
     ),
+    # Appendix H; for vectors, not images.
+    "policy": Family(
+        3 * ((16, 256),),
+        _trunk("fully_connected"),
+        fewest_widths=1,
+        fixed={
+            "weight_norm": False,
+            "normalization": "none",
+            "activation": "tanh",
+            "initializer": "keras",
+        },
+        in_any=False,
+    ),
 }

@@ -1,4 +1,4 @@
-"""The generator G(z, y) -> x of Appendix A.1, for any image shape."""
+"""The generator G(z, y) -> x: of images (Appendix A.1), and of vectors (Appendix H)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class GeneratorSpec:
     Attributes:
       latent_size: numbers in z (Tables 2 and 3: 128).
       num_classes: K; y is a distribution over them.
-      image_shape: (H, W, C).
+      image_shape: (H, W, C), or (S,) for vectors of S numbers.
       widths: units of the first dense layer, channels after the second, filters of
-        the first convolution (A.1: 1024, 128, 64).
+        the first convolution (A.1: 1024, 128, 64); for vectors, units of three.
       output_scale: the tanh is multiplied by this (the paper's text: 1).
       weight_norm: normalize the generator's weights as well as the learner's
         (section 2).
@@ -28,7 +28,7 @@ class GeneratorSpec:
 
     latent_size: int
     num_classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     widths: tuple[int, int, int] = (1024, 128, 64)
     output_scale: float = 1.0
     weight_norm: bool = True
@@ -43,37 +43,59 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     LeakyReLU in between (A.1). For sides that are not divisible by 4, larger images are
     generated and cropped. Called with training=True, as in meta-training, batch norm
     uses the batch's own statistics; otherwise those of its weights.
+
+    For vectors, all layers are dense, three of them hidden.
     """
-    height, width, channels = spec.image_shape
-    rows, columns = -(-height // 4), -(-width // 4)
-    hidden_units, base_channels, filters = spec.widths
-    product, dtype = learners.layer_dtypes(spec.precision)
-
-    def hidden(layer, features):
-        features = layers.BatchNorm(dtype=dtype)(layer(features))
-        return layers.activation(dtype)(features)
-
-    def dense(units):
-        return layers.dense(units, spec.weight_norm, product, use_bias=False)
-
+    dtype = learners.layer_dtypes(spec.precision)[1]
     latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
     targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
     features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
-    features = hidden(dense(hidden_units), features)
-    features = hidden(dense(base_channels * rows * columns), features)
-    features = keras.layers.Reshape((rows, columns, base_channels), dtype=dtype)(
-        features
-    )
-    convolution = layers.convolution(filters, spec.weight_norm, product, use_bias=False)
-    features = keras.layers.UpSampling2D(2, dtype=dtype)(features)
-    features = hidden(convolution, features)
-    last = upsampling.upsampled_convolution(channels, spec.weight_norm, product)
-    images = _cropped(last(features), (height, width), dtype)
+    last = _image_layers if len(spec.image_shape) == 3 else _vector_layers
+    images = last(spec, features)
     images = keras.layers.Activation("tanh", dtype=dtype)(images)
     images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
     model = keras.Model([latents, targets], images, name="generator")
     stateless_model = stateless.StatelessModel(model)
     return stateless_model.assign(*stateless_model.init(tf.constant([seed, 0])))
+
+
+def _hidden(spec: GeneratorSpec, layer, features):
+    """A layer without bias, batch norm, LeakyReLU."""
+    dtype = learners.layer_dtypes(spec.precision)[1]
+    features = layers.BatchNorm(dtype=dtype)(layer(features))
+    return layers.activation(dtype)(features)
+
+
+def _hidden_dense(spec: GeneratorSpec, units: int, features):
+    product, _ = learners.layer_dtypes(spec.precision)
+    layer = layers.dense(units, spec.weight_norm, product, use_bias=False)
+    return _hidden(spec, layer, features)
+
+
+def _image_layers(spec: GeneratorSpec, features):
+    """From features [B, F] to images [B, H, W, C] before the tanh."""
+    height, width, channels = spec.image_shape
+    rows, columns = -(-height // 4), -(-width // 4)
+    hidden_units, base_channels, filters = spec.widths
+    product, dtype = learners.layer_dtypes(spec.precision)
+    features = _hidden_dense(spec, hidden_units, features)
+    features = _hidden_dense(spec, base_channels * rows * columns, features)
+    features = keras.layers.Reshape((rows, columns, base_channels), dtype=dtype)(
+        features
+    )
+    convolution = layers.convolution(filters, spec.weight_norm, product, use_bias=False)
+    features = keras.layers.UpSampling2D(2, dtype=dtype)(features)
+    features = _hidden(spec, convolution, features)
+    last = upsampling.upsampled_convolution(channels, spec.weight_norm, product)
+    return _cropped(last(features), (height, width), dtype)
+
+
+def _vector_layers(spec: GeneratorSpec, features):
+    """From features [B, F] to vectors [B, S] before the tanh."""
+    product, _ = learners.layer_dtypes(spec.precision)
+    for units in spec.widths:
+        features = _hidden_dense(spec, units, features)
+    return layers.dense(spec.image_shape[0], spec.weight_norm, product)(features)
 
 
 def _cropped(images, size: tuple[int, int], dtype):

@@ -16,7 +16,7 @@ from gtn_tf.errors import UserError
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
-from gtn_tf.runs import fields, plugins, replica_flags
+from gtn_tf.runs import fields, plugins, policy_flags, replica_flags
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers.registry import CURRICULA, TEACHERS
 
@@ -29,13 +29,15 @@ class TrainingConfig(fields.Config):
         "objective": "classification",
         "plugins": "",
         "image_size": "",
+        "episode_frames": 200,
     }
 
     dataset: str = field(
         "digits",
         "The images to learn: digits, mnist, fashion_mnist, cifar10; one's own as "
         "folder:PATH, with a folder for each class, or npz:FILE, with x_train and "
-        "y_train; or any image classification set of tensorflow-datasets, by its name.",
+        "y_train; gym:NAME, an environment of gymnasium, for policies; or any image "
+        "classification set of tensorflow-datasets, by its name.",
         group="data",
     )
     data_dir: str = field(
@@ -50,6 +52,13 @@ class TrainingConfig(fields.Config):
         "The size that images are resized to: N, or HxW for height and width. By "
         "default they stay as they are.",
         group="data",
+    )
+    episode_frames: int = field(
+        200,
+        "Frames after which an episode of an environment is cut. Appendix H has 200.",
+        group="data",
+        low=1,
+        high=100_000,
     )
     augment: str = field(
         "auto",
@@ -220,13 +229,16 @@ class TrainingConfig(fields.Config):
     )
     objective: str = field(
         "classification",
-        "What a trained learner is asked for; the meta-loss is its value.",
+        "What a trained learner is asked for; the meta-loss is its value: the "
+        "classification of real images, or, of a policy, return in an environment, by "
+        "the advantage actor-critic loss (Appendix H).",
         group="outer loop",
         choices=OBJECTIVES,
     )
     outer_batch_size: int = field(
         64,
-        "Real images in the meta-loss. Tables 2 and 3 have 128 and 256.",
+        "Real images in the meta-loss. Tables 2 and 3 have 128 and 256. Of a policy, "
+        "frames in which it acts, a multiple of the --episode_frames.",
         group="outer loop",
         low=1,
         high=10**6,
@@ -428,6 +440,7 @@ class TrainingConfig(fields.Config):
             )
         self._check_learners()
         replica_flags.check(self)
+        policy_flags.check(self)
 
     def _check_learners(self) -> None:
         unknown = set(self.varied) - set(VARIED)
@@ -459,6 +472,8 @@ class TrainingConfig(fields.Config):
     @property
     def has_control(self) -> bool:
         """Whether real data is meta-trained as well."""
+        if dataset_flags.environment(self.dataset):
+            return False
         return self.teacher != "real" and self.compare_with_real
 
     @property

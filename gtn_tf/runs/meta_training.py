@@ -26,6 +26,7 @@ from gtn_tf.runs import (
     memory_plans,
     recording,
     run_setup,
+    state_charts,
     workdirs,
 )
 from gtn_tf.runs.run_setup import RunSetup
@@ -243,6 +244,13 @@ class _Recorder:
         setup, evaluator = self._run.setup, self._run.evaluator
         dataset, problem = setup.dataset, setup.problem
         accuracy = evaluator.score(dataset.validation, 0, setup.config.seed).accuracy
-        grid = image_grids.curriculum_grid(problem.teacher, dataset.class_names)
-        self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
+        is_vector = len(dataset.image_shape) == 1
+        draw = (
+            state_charts.state_histograms if is_vector else image_grids.curriculum_grid
+        )
+        grid = draw(problem.teacher, dataset.class_names)
+        name = problem.objective.measured.name
+        self._summaries.validation(
+            progress, accuracy, problem.hyperparameters, grid, name
+        )
         return accuracy

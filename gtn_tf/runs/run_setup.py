@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 
 import tensorflow as tf
 
-from gtn_tf.data import loaders
+from gtn_tf.data import dataset_flags, environments, loaders
 from gtn_tf.data.dataset import Dataset
+from gtn_tf.data.environments import Environment
 from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
@@ -87,12 +89,14 @@ def prepare(config: TrainingConfig, dataset: Dataset | None = None) -> RunSetup:
     return setup
 
 
-def load_dataset(config: TrainingConfig) -> Dataset:
-    """The data set of a configuration, with the splits of its seed.
+def load_dataset(config: TrainingConfig) -> Dataset | Environment:
+    """The data set of a configuration, with the splits of its seed; or its environment.
 
     Raises:
       UserError: data that cannot be used.
     """
+    if dataset_flags.environment(config.dataset):
+        return environments.load(config.dataset, config.episode_frames)
     return loaders.load(config.dataset, config.data_dir, config.seed, config.image_size)
 
 
@@ -193,7 +197,8 @@ def _choose_threads(config: TrainingConfig, image_shape: tuple[int, ...]) -> Non
     Independent operations still run side by side. TensorFlow takes the setting only
     before its first operation; in a process that has computed before, nothing changes.
     """
-    height, width = image_shape[:2]
-    if height * width * config.inner_batch_size <= _TINY_PIXELS:
+    is_vector = len(image_shape) == 1
+    pixels = math.prod(image_shape[:2]) * config.inner_batch_size
+    if is_vector or pixels <= _TINY_PIXELS:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)
