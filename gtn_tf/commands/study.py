@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gtn_tf.commands.configs import StudyConfig
 from gtn_tf.runs import run_setup, workdirs
-from gtn_tf.studies import comparisons, tuning
+from gtn_tf.studies import comparisons, policies, tuning
 from gtn_tf.studies.catalog import COMPARISONS
 
 
@@ -26,7 +26,14 @@ def _tune(config: StudyConfig, folder: Path) -> str:
     return tuning.run(config.base(), folder, config.num_trials)
 
 
-_STUDIES = {"weight_norm": _tune}  # those that are no comparisons
+def _teach_policies(config: StudyConfig, folder: Path) -> str:
+    return policies.run(config.base(), folder, config.num_seeds)
+
+
+_STUDIES = {
+    "policies": _teach_policies,
+    "weight_norm": _tune,
+}  # those that are no comparisons
 
 
 def run(config: StudyConfig) -> None:
@@ -45,7 +52,7 @@ def run(config: StudyConfig) -> None:
 def next_steps(config: StudyConfig) -> list[str]:
     """What a user may do then: commands, and others in words."""
     folder = shlex.quote(config.run_folder)
-    more = "num_trials" if config.study in _STUDIES else "num_seeds"
+    more = "num_trials" if config.study == "weight_norm" else "num_seeds"
     return [
         f"look at the figures in {folder}",
         f"the same command with --{more}={2 * getattr(config, more)}, which adds runs",

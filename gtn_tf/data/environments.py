@@ -58,6 +58,7 @@ class Environment:
       name: as gymnasium registers it.
       episode_frames: after which an episode is cut.
       class_names: a name for each action.
+      first_action: the number that the environment knows the first by.
       mean, std: float32 [S], what states are normalized by: components that the
         environment bounds go to -1 to 1, others stay as they are.
     """
@@ -68,7 +69,7 @@ class Environment:
     class_names: tuple[str, ...]
     mean: np.ndarray
     std: np.ndarray
-    _first_action: int = 0
+    first_action: int = 0
     _running: dict = dataclasses.field(default_factory=dict)
     _idle: dict = dataclasses.field(default_factory=dict)
     _lock: Any = dataclasses.field(default_factory=threading.Lock)
@@ -130,7 +131,7 @@ class Environment:
         """
         environments = self._running[int(handle)]
         state, reward, terminated, truncated, infos = environments.step(
-            actions + self._first_action
+            actions + self.first_action
         )
         successor = state
         if "final_obs" in infos:
@@ -155,8 +156,13 @@ class Environment:
     def _make(self, number: int):
         from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-        one = functools.partial(_make, self.name, self.episode_frames)
-        return SyncVectorEnv(number * [one], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv(
+            number * [self.make_one], autoreset_mode=AutoresetMode.SAME_STEP
+        )
+
+    def make_one(self, **options):
+        """One environment of gymnasium, with options of `gymnasium.make`."""
+        return _make(self.name, self.episode_frames, **options)
 
 
 def _make(name: str, episode_frames: int, **options):
@@ -192,8 +198,8 @@ def load(dataset: str, episode_frames: int) -> Environment:
     made.close()
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise UserError(
-            f"--dataset={dataset} has actions {actions}: policies choose one of several "
-            "actions; give an environment with discrete actions, as gym:CartPole-v1"
+            f"--dataset={dataset} has actions {actions}: policies choose one of "
+            "several; give an environment with discrete actions, as gym:CartPole-v1"
         )
     if not isinstance(states, gymnasium.spaces.Box) or len(states.shape) != 1:
         raise UserError(
@@ -210,5 +216,5 @@ def load(dataset: str, episode_frames: int) -> Environment:
         class_names=tuple(f"action {index}" for index in range(actions.n)),
         mean=((low + high) / 2).astype(np.float32),
         std=((high - low) / 2).astype(np.float32),
-        _first_action=int(actions.start),
+        first_action=int(actions.start),
     )

@@ -41,11 +41,13 @@ class Objective(Protocol):
     Attributes:
       measured: what `measure` measures.
       variables: what is learned with the teacher, by the same loss.
+      num_validated: fresh learners in a validation.
       normalize: raw inputs -> x.
     """
 
     measured: Measured
     variables: list[tf.Variable]
+    num_validated: int
     normalize: Callable
 
     @classmethod
@@ -98,6 +100,7 @@ class Classification:
     outer_loss: Callable
     measured: ClassVar[Measured] = ACCURACY
     variables: ClassVar[list] = []
+    num_validated: ClassVar[int] = 1
 
     @classmethod
     def of_run(cls, config: Any, dataset: Dataset) -> Classification:

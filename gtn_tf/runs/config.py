@@ -352,7 +352,9 @@ class TrainingConfig(fields.Config):
     )
     compare_with_real: bool = field(
         True,
-        "Whether the rates of real data are meta-trained as well, for the final table.",
+        "Whether the rates of real data are meta-trained as well, for the final table; "
+        "of an environment, whether one policy learns in it itself on as many frames "
+        "(A2C).",
         group="run",
         may_change=True,
     )
@@ -470,8 +472,16 @@ class TrainingConfig(fields.Config):
         return tuple(name for name in _names(self.leave_out) if name not in named)
 
     @property
+    def frames_per_step(self) -> int:
+        """Frames of an environment that an outer step takes."""
+        losses = 1
+        if self.intermediate_loss_every:
+            losses += (self.num_inner_steps - 1) // self.intermediate_loss_every
+        return self.outer_batch_size * self.learners_per_step * losses
+
+    @property
     def has_control(self) -> bool:
-        """Whether real data is meta-trained as well."""
+        """Whether rates of real data are meta-trained as well."""
         if dataset_flags.environment(self.dataset):
             return False
         return self.teacher != "real" and self.compare_with_real

@@ -243,7 +243,10 @@ class _Recorder:
     def _validate(self, progress: Progress) -> float:
         setup, evaluator = self._run.setup, self._run.evaluator
         dataset, problem = setup.dataset, setup.problem
-        accuracy = evaluator.score(dataset.validation, 0, setup.config.seed).accuracy
+        accuracies = evaluator.accuracies(
+            dataset.validation, problem.objective.num_validated, setup.config.seed
+        )
+        accuracy = float(np.mean(accuracies))
         is_vector = len(dataset.image_shape) == 1
         draw = (
             state_charts.state_histograms if is_vector else image_grids.curriculum_grid

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.image import metadata as image_metadata
 
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.outer_loop import Progress, StepResult
@@ -82,6 +83,20 @@ def write_test_accuracy(
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=".test")
     with files.file_errors(), writer.as_default(step=progress.outer_step):
         tf.summary.scalar(f"few_step_{name}/test", accuracy)
+        writer.close()
+
+
+def write_gif(folder: Path, progress: Progress, content: bytes) -> None:
+    """An episode that moves, on TensorBoard's page of images."""
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".episode")
+    width, height = (int.from_bytes(content[i : i + 2], "little") for i in (6, 8))
+    with files.file_errors(), writer.as_default(step=progress.outer_step):
+        tf.summary.write(
+            "episode",
+            # As of tf.summary.image, which itself would make PNG files of arrays.
+            tf.constant([str(width).encode(), str(height).encode(), content]),
+            metadata=image_metadata.create_summary_metadata("episode", ""),
+        )
         writer.close()
 
 

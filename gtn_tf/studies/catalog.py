@@ -115,5 +115,5 @@ COMPARISONS = {
     ),
 }
 
-# What bin/study can do, by name; weight_norm is an optimization, see `tuning`.
-STUDIES = (*COMPARISONS, "weight_norm")
+# What bin/study can do, by name; for the last two see `policies` and `tuning`.
+STUDIES = (*COMPARISONS, "policies", "weight_norm")
