@@ -62,14 +62,17 @@ def inner_curves(folder: Path, variants: Iterable[str], records: list[dict]) -> 
 
 
 def accuracy_lines(
-    path: Path, x_label: str, lines: dict[str, dict[int, list[float]]]
+    path: Path,
+    x_label: str,
+    lines: dict[str, dict[int, list[float]]],
+    measured: str = "accuracy",
 ) -> None:
     """Accuracies by a number, mean and range over learners (Figures 2b, 5 and 7).
 
     Args:
       lines: name -> number -> accuracies.
     """
-    figure, axes = new_axes(x_label, "accuracy", f"Accuracy by {x_label}")
+    figure, axes = new_axes(x_label, measured, f"{measured.capitalize()} by {x_label}")
     for name, points in lines.items():
         values = np.array([points[x] for x in sorted(points)]).T  # [learners, points]
         _line(axes, np.array(sorted(points)), values, name, color_of(name, lines))

@@ -21,7 +21,7 @@ from gtn_tf.data.dataset import normalize
 from gtn_tf.data.environments import MEASURING, TRAINING, Environment, Episodes
 from gtn_tf.meta import rollouts
 from gtn_tf.meta.objectives import Measured
-from gtn_tf.meta.rollouts import Rollout, Start
+from gtn_tf.meta.rollouts import Rollout
 
 DISCOUNT = 0.99
 _ENTROPY = 0.01
@@ -81,31 +81,28 @@ class ActorCritic:
         return Seeds(draw(shape, first), draw([num_batches, 2], second))
 
     def loss(self, apply: Callable, batch: Seeds) -> tf.Tensor:
-        """Of the policy in fresh environments."""
-        begun = rollouts.start(self.environment, TRAINING, batch.environments)
-        rollout, ended = self.roll_out(
-            apply, begun, batch.actions, self.environment.episode_frames
+        """Of the policy in fresh environments, its actions drawn as it would."""
+
+        def act(states, noise):
+            return tf.argmax(apply(self.normalize(states)) + noise, -1, tf.int32)
+
+        environment = self.environment
+        uniform = tf.random.stateless_uniform(
+            [
+                environment.episode_frames,
+                self.num_environments,
+                environment.num_classes,
+            ],
+            batch.actions,
+            minval=1e-7,
         )
-        rollouts.release(self.environment, begun, ended.states)
-        return self.loss_of(apply, rollout, ended)
-
-    def roll_out(
-        self, apply: Callable, begun: Start, seed: tf.Tensor, num_frames: int
-    ) -> tuple[Rollout, Start]:
-        """Frames in which the policy draws its actions by their probabilities."""
-
-        def act(states, t):
-            logits = tf.stop_gradient(apply(self.normalize(states)))
-            own = tf.random.experimental.stateless_fold_in(seed, t)
-            return tf.random.stateless_categorical(logits, 1, own, tf.int32)[:, 0]
-
-        return rollouts.roll_out(self.environment, act, begun, num_frames)
-
-    def loss_of(self, apply: Callable, rollout: Rollout, ended: Start) -> tf.Tensor:
-        """The loss of what a policy has done."""
+        gumbel = -tf.math.log(-tf.math.log(uniform))
+        rollout = rollouts.roll_out(
+            environment, act, TRAINING, batch.environments, gumbel
+        )
         x = self.normalize(_in_one(rollout.states))
         values = self._values(_in_one(rollout.states))
-        returns = self._returns(rollout, ended)
+        returns = self._returns(rollout)
         advantages = tf.stop_gradient(returns - values)
         spread = tf.math.reduce_std(advantages)
         advantages = (advantages - tf.reduce_mean(advantages)) / (spread + 1e-6)
@@ -123,7 +120,7 @@ class ActorCritic:
         """V of raw states [B, S], times 1 - discount: [B]."""
         return self.value(self.normalize(states))[:, 0]
 
-    def _returns(self, rollout: Rollout, ended: Start) -> tf.Tensor:
+    def _returns(self, rollout: Rollout) -> tf.Tensor:
         """R of each frame, times 1 - discount: [L * N].
 
         Rewards to the end of the episode; where it was cut, or frames end before it,
@@ -157,14 +154,12 @@ class ActorCritic:
         Actions are the most probable ones.
         """
         (seeds,) = example
-        begun = rollouts.start(self.environment, MEASURING, seeds)
 
-        def act(states, t):
+        def act(states, _):
             return tf.argmax(apply(self.normalize(states)), -1, tf.int32)
 
-        num_frames = self.environment.episode_frames
-        rollout, ended = rollouts.roll_out(self.environment, act, begun, num_frames)
-        rollouts.release(self.environment, begun, ended.states)
+        frames = tf.range(self.environment.episode_frames)
+        rollout = rollouts.roll_out(self.environment, act, MEASURING, seeds, frames)
         over = tf.cast(rollout.terminated | rollout.truncated, tf.int32)
         is_first = tf.cumsum(over, exclusive=True) == 0
         total = tf.reduce_sum(rollout.rewards * tf.cast(is_first, tf.float32))

@@ -15,13 +15,6 @@ import tensorflow as tf
 from gtn_tf.data.environments import Environment
 
 
-class Start(NamedTuple):
-    """Environments that stand somewhere: what they are known by, states [N, S]."""
-
-    handle: tf.Tensor
-    states: tf.Tensor
-
-
 class Rollout(NamedTuple):
     """L frames of N environments.
 
@@ -41,8 +34,8 @@ class Rollout(NamedTuple):
     truncated: tf.Tensor
 
 
-def start(environment: Environment, stream: int, seeds: tf.Tensor) -> Start:
-    """Environments reset by these seeds [N] of a stream of `environments`."""
+def _start(environment: Environment, stream: int, seeds: tf.Tensor):
+    """What environments reset by these seeds are known by, and their states [N, S]."""
 
     def reset(seeds):
         handle, states = environment.reset(stream, seeds)
@@ -51,27 +44,34 @@ def start(environment: Environment, stream: int, seeds: tf.Tensor) -> Start:
     handle, states = tf.numpy_function(reset, [seeds], [tf.int32, tf.float32])
     handle.set_shape([])
     states.set_shape([*seeds.shape, *environment.image_shape])
-    return Start(handle, states)
+    return handle, states
 
 
 def roll_out(
-    environment: Environment, act: Callable, begun: Start, num_frames: int
-) -> tuple[Rollout, Start]:
-    """What happens in so many frames, and where the environments stand then.
+    environment: Environment,
+    act: Callable,
+    stream: int,
+    seeds: tf.Tensor,
+    noise: tf.Tensor,
+) -> Rollout:
+    """What happens in L frames of fresh environments, one for each seed [N].
 
     Args:
-      act: (raw states [N, S], frame number) -> actions, int32 [N].
+      act: (raw states [N, S], noise of the frame) -> actions, int32 [N].
+      stream: of seeds, as of `Environment.reset`.
+      noise: [L, ...], what actions are drawn by.
     """
-    num = begun.states.shape[0]
+    handle, states = _start(environment, stream, seeds)
+    num = seeds.shape[0]
     types = [tf.float32, tf.float32, tf.float32, tf.bool, tf.bool]
     shapes = 2 * [[num, *environment.image_shape]] + 3 * [[num]]
 
-    def frame(before, t):
+    def frame(before, noise):
         states = before[0]
-        actions = tf.cast(act(states, t), tf.int32)
+        actions = act(states, noise)
         found = tf.numpy_function(
             lambda handle, actions: tuple(environment.step(handle, actions)),
-            [begun.handle, actions],
+            [handle, actions],
             types,
         )
         for tensor, shape in zip(found, shapes, strict=True):
@@ -79,7 +79,6 @@ def roll_out(
         following, successors, rewards, terminated, truncated = found
         return (following, states, actions, successors, rewards, terminated, truncated)
 
-    states = begun.states
     numbers = tf.zeros_like(states[:, 0])
     signs = tf.zeros_like(numbers, tf.bool)
     first = (
@@ -91,12 +90,7 @@ def roll_out(
         signs,
         signs,
     )
-    scanned = tf.scan(frame, tf.range(num_frames), first)
-    following, *recorded = map(tf.stop_gradient, scanned)
-    return Rollout(*recorded), begun._replace(states=following[-1])
-
-
-def release(environment: Environment, begun: Start, after: tf.Tensor) -> None:
-    """Gives the environments back, once `after` is computed."""
-    with tf.control_dependencies([after]):
-        tf.numpy_function(environment.release, [begun.handle], tf.int32)
+    scanned = tf.scan(frame, noise, first, parallel_iterations=1)
+    with tf.control_dependencies(scanned):
+        tf.numpy_function(environment.release, [handle], tf.int32)
+    return Rollout(*map(tf.stop_gradient, scanned[1:]))

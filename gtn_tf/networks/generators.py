@@ -24,6 +24,7 @@ class GeneratorSpec:
       weight_norm: normalize the generator's weights as well as the learner's
         (section 2).
       precision: "float32", "bfloat16" (products only), or "float64" (for checks).
+      num_values: of vectors, numbers without tanh that are generated with each.
     """
 
     latent_size: int
@@ -33,6 +34,7 @@ class GeneratorSpec:
     output_scale: float = 1.0
     weight_norm: bool = True
     precision: str = "float32"
+    num_values: int = 0
 
 
 def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
@@ -44,16 +46,22 @@ def build_generator(spec: GeneratorSpec, seed: int) -> keras.Model:
     generated and cropped. Called with training=True, as in meta-training, batch norm
     uses the batch's own statistics; otherwise those of its weights.
 
-    For vectors, all layers are dense, three of them hidden.
+    For vectors, all layers are dense, three of them hidden: [B, S], or with further
+    values [B, S + num_values].
     """
     dtype = learners.layer_dtypes(spec.precision)[1]
     latents = keras.Input((spec.latent_size,), dtype=dtype, name="latents")
     targets = keras.Input((spec.num_classes,), dtype=dtype, name="targets")
     features = keras.layers.Concatenate(dtype=dtype)([latents, targets])
     last = _image_layers if len(spec.image_shape) == 3 else _vector_layers
-    images = last(spec, features)
+    outputs = last(spec, features)
+    size = spec.image_shape[-1]  # of a vector; all channels of an image
+    images = outputs[:, :size] if spec.num_values else outputs
     images = keras.layers.Activation("tanh", dtype=dtype)(images)
     images = keras.layers.Rescaling(spec.output_scale, dtype=dtype)(images)
+    if spec.num_values:
+        pair = [images, outputs[:, size:]]
+        images = keras.layers.Concatenate(dtype=dtype)(pair)
     model = keras.Model([latents, targets], images, name="generator")
     stateless_model = stateless.StatelessModel(model)
     return stateless_model.assign(*stateless_model.init(tf.constant([seed, 0])))
@@ -91,11 +99,12 @@ def _image_layers(spec: GeneratorSpec, features):
 
 
 def _vector_layers(spec: GeneratorSpec, features):
-    """From features [B, F] to vectors [B, S] before the tanh."""
+    """From features [B, F] to vectors and values, before the tanh."""
     product, _ = learners.layer_dtypes(spec.precision)
     for units in spec.widths:
         features = _hidden_dense(spec, units, features)
-    return layers.dense(spec.image_shape[0], spec.weight_norm, product)(features)
+    size = spec.image_shape[0] + spec.num_values
+    return layers.dense(size, spec.weight_norm, product)(features)
 
 
 def _cropped(images, size: tuple[int, int], dtype):

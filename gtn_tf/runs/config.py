@@ -70,7 +70,8 @@ class TrainingConfig(fields.Config):
     teacher: str = field(
         "gtn",
         "The source of the inner loop's batches: gtn draws them with a generator, "
-        "distillation learns their pixels, real takes training images.",
+        "state_actions draws states and what policies are to say of them, distillation "
+        "learns their pixels, real takes training images.",
         group="teacher",
         choices=TEACHERS,
     )

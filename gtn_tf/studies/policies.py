@@ -36,9 +36,11 @@ def train_directly(config: TrainingConfig) -> dict:
     """
     setup = run_setup.build(config, run_setup.load_dataset(config))
     frames = config.num_outer_steps * config.frames_per_step
+    updates = frames // config.outer_batch_size
     found = direct_policies.train(
-        setup.problem.objective, setup.specs[0], frames, config.seed
+        setup.problem.objective, setup.specs[0], updates, config.seed
     )
+    found.curve[:, 0] *= config.outer_batch_size
     return {
         "frames": frames,
         "curve": found.curve.tolist(),

@@ -17,7 +17,13 @@ _WARM_START_RATE = 0.01  # of Adam, falling to 0 over the steps
 
 
 class GTN(Teacher):
-    """x = G(z_t, y_t), with learned latents z or, without curriculum, drawn ones."""
+    """x = G(z_t, y_t), with learned latents z or, without curriculum, drawn ones.
+
+    Attributes:
+      generates_targets: whether K numbers are generated with each x.
+    """
+
+    generates_targets = False
 
     def __init__(self, spec: TeacherSpec, generator: keras.Model, seed: int):
         super().__init__(spec)
@@ -41,6 +47,7 @@ class GTN(Teacher):
             output_scale=config.generator_output_scale,
             weight_norm=config.weight_norm,
             precision=config.precision,
+            num_values=dataset.num_classes if cls.generates_targets else 0,
         )
         generator = generators.build_generator(generator_spec, config.seed)
         return cls(spec, generator, config.seed)
