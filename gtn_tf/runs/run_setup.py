@@ -12,6 +12,7 @@ import tensorflow as tf
 from gtn_tf.data import dataset_flags, environments, loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.data.environments import Environment
+from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
@@ -19,6 +20,7 @@ from gtn_tf.meta.objectives import Objective
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS, OBJECTIVES
 from gtn_tf.meta.replicas import ONE_REPLICA, Replicas
 from gtn_tf.networks import learners
+from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import cluster, memory_plans
 from gtn_tf.runs.config import TrainingConfig
@@ -113,8 +115,12 @@ def build(config: TrainingConfig, dataset: Dataset) -> RunSetup:
 
 
 def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[LearnerSpec]:
-    """The predefined set of learners that the configuration names."""
-    return learners.parse(
+    """The predefined set of learners that the configuration names.
+
+    Raises:
+      UserError: learners that cannot be, or that take images where there are none.
+    """
+    specs = learners.parse(
         config.learner,
         config.num_learners,
         config.seed,
@@ -126,6 +132,15 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[Learne
         normalization=config.normalization,
         precision=config.precision,
     )
+    families = {spec.family for spec in specs}
+    of_images = {name for name in families if not FAMILIES[name].takes_vectors}
+    if len(dataset.image_shape) == 1 and of_images:
+        raise UserError(
+            f"--learner={config.learner} names {min(of_images)}, which takes images, "
+            f"and --dataset={config.dataset} has vectors: give policy or "
+            "fully_connected, as in policy:64"
+        )
+    return specs
 
 
 def _build_problem(
