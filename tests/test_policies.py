@@ -1,10 +1,8 @@
 """Policies: environments, returns and their gradient, whole runs, what is refused."""
 
+import base64
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 
 import gymnasium
 import keras
@@ -23,7 +21,9 @@ from gtn_tf.meta import rollouts
 from gtn_tf.meta.actor_critic import DISCOUNT
 from gtn_tf.meta.registry import OBJECTIVES
 from gtn_tf.meta.rollouts import Rollout
-from gtn_tf.runs import run_setup
+from gtn_tf.runs import checkpoints, meta_training, run_setup
+from nas.commands import report
+from nas.commands.report_config import ReportConfig
 
 SMALL = problems.SMALL_POLICIES
 
@@ -237,61 +237,61 @@ def test_a_users_policy_is_taught(finished):
 def test_evaluation_is_of_returns(finished, tmp_path, capsys):
     folder, _ = finished
     config = EvaluationConfig(
-        workdir=str(folder), output=str(tmp_path), measures="architectures"
+        workdir=str(folder), output=str(tmp_path), measures="inner_steps"
     )
     config = dataclasses.replace(config, num_test_learners=2)
     evaluate.run(config)
     table = capsys.readouterr().out
-    assert "| three layers |" in table and "%" not in table
+    assert "| inner steps | state_actions |" in table and "%" not in table
     with pytest.raises(ValueError, match="stock_models.*give inner_steps, archi"):
         evaluate.run(dataclasses.replace(config, measures="stock_models"))
 
 
-KILLED = """
-import os, sys
-from gtn_tf.commands import train
-from gtn_tf.runs import meta_training
-from gtn_tf.runs.config import TrainingConfig
-save = meta_training._Run.save
-
-def save_and_die(self, progress):
-    save(self, progress)
-    if progress.outer_step == 2:
-        os.kill(os.getpid(), 9)
-
-if sys.argv[2] == "dies":
-    meta_training._Run.save = save_and_die
-train.run(TrainingConfig(**eval(sys.argv[1])))
-"""
-
-
-def test_a_killed_run_ends_bit_for_bit_the_same(finished, tmp_path):
+def test_the_report_shows_returns_and_the_episode(finished, tmp_path):
     folder, results = finished
+    path = report.run(ReportConfig(folders=str(folder), output=str(tmp_path)))
+    page, text = path.read_text(), (tmp_path / "report.md").read_text()
+    mean = results["teacher"]["test_return"]["mean"]
+    assert f"| run | policy | {mean:.1f} |" in text
+    assert f"reach a return of {mean:.1f} in CartPole-v1" in page
+    gif = (folder / "episode.gif").read_bytes()
+    assert base64.b64encode(gif).decode() in page
+    assert (tmp_path / "run_0_episode.gif").read_bytes() == gif
+
+
+class Killed(BaseException):
+    """Nothing that is caught on the way."""
+
+
+def test_a_killed_run_ends_bit_for_bit_the_same(finished, tmp_path, monkeypatch):
+    folder, _ = finished
     config = dataclasses.replace(
-        SMALL,
-        workdir=str(tmp_path / "run"),
-        num_outer_steps=3,
-        compare_with_real=True,
-        checkpoint_every_seconds=0,
+        SMALL, workdir=str(tmp_path), num_outer_steps=3, checkpoint_every_seconds=0
     )
+    save = meta_training._Run.save
 
-    def go(how):
-        values = repr(dataclasses.asdict(config))
-        command = [sys.executable, "-c", KILLED, values, how]
-        return subprocess.run(command, capture_output=True, text=True)
+    def save_and_die(self, progress):
+        save(self, progress)
+        if progress.outer_step == 2:
+            raise Killed
 
-    assert go("dies").returncode == -signal.SIGKILL
-    again = go("lives")
-    assert again.returncode == 0, again.stderr
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
-    for one in (found, results := dict(results)):
-        one.pop("seconds")
-    assert found == results
+    with monkeypatch.context() as patch:
+        patch.setattr(meta_training._Run, "save", save_and_die)
+        with pytest.raises(Killed):
+            meta_training.meta_train(run_setup.prepare(config), tmp_path)
+    meta_training.meta_train(run_setup.prepare(config), tmp_path)
     rows, expected = (
         [line.split(",")[2:] for line in (path / "metrics.csv").open()]
-        for path in (tmp_path / "run", folder)
+        for path in (tmp_path, folder)
     )
-    assert rows == expected
+    assert len(rows) == 1 + 3 and rows == expected
+    found, wanted = (
+        checkpoints.Checkpoints(path / "checkpoints").restore()[1]
+        for path in (tmp_path, folder)
+    )
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, name)
 
 
 REFUSED = {
