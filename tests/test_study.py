@@ -9,7 +9,7 @@ from gtn_tf.commands.study import StudyConfig
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.studies import catalog, comparisons, tuning
+from gtn_tf.studies import catalog, comparisons, policies, tuning
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(comparisons, "run", record)
     monkeypatch.setattr(tuning, "run", record)
+    monkeypatch.setattr(policies, "run", record)
     return calls
 
 
@@ -52,7 +53,7 @@ def test_a_folder_is_not_continued_with_other_flags(calls, tmp_path):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", [n for n in catalog.STUDIES if n != "weight_norm"])
+@pytest.mark.parametrize("name", list(catalog.COMPARISONS))
 def test_every_variant_is_a_valid_run_of_its_own(name, calls, tmp_path):
     study.run(StudyConfig(study=name, workdir=str(tmp_path)))
     comparison, base, *_ = calls[0]
@@ -104,3 +105,19 @@ def test_names_and_folders():
         StudyConfig(study="x")
     assert StudyConfig().run_folder == "runs/digits-curricula"
     assert StudyConfig(workdir="a").run_folder == "a"
+
+
+def test_policies_are_studied_in_an_environment(tmp_path):
+    with pytest.raises(ValueError, match="--study=policies is of policies.*digits"):
+        policies.run(TrainingConfig(), tmp_path, 1)
+
+
+def test_the_worst_policy_and_seed_stand_first():
+    found = [
+        {"diverged": False, "returns": {"trained with": own}, "a2c": {"test_return": a}}
+        for own, a in (([200.0, 150.0], 199.0), ([180.0, 100.0], 90.5))
+    ]
+    lines = policies.format_table([*found, {"diverged": True}]).splitlines()
+    assert lines[2] == "| trained with | 100.0 | 140.0 | 157.5 | 2 |"
+    assert lines[3] == "| A2C, one policy | 90.5 | 90.5 | 144.8 | 2 |"
+    assert lines[-1] == "1 seeds diverged."
