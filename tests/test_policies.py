@@ -13,8 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 import gtn_tf
-from gtn_tf.commands import evaluate, train
-from gtn_tf.commands.configs import EvaluationConfig
+from gtn_tf.commands import evaluate, export, train
+from gtn_tf.commands.configs import EvaluationConfig, ExportConfig
 from gtn_tf.data import environments
 from gtn_tf.data.environments import MEASURING, TRAINING
 from gtn_tf.meta import rollouts
@@ -232,6 +232,23 @@ def test_a_users_policy_is_taught(finished):
     before = error()
     teacher.teach(model)
     assert error() < before
+
+
+def test_states_and_targets_are_exported(finished, tmp_path):
+    folder, _ = finished
+    export.run(ExportConfig(workdir=str(folder), output=str(tmp_path)))
+    x, targets = gtn_tf.load_teacher(folder).batch(0)
+    with np.load(tmp_path / "synthetic.npz") as found:
+        np.testing.assert_allclose(found["images"], x[None], atol=1e-5)
+        np.testing.assert_allclose(found["targets"], targets[None], atol=1e-5)
+    policy = keras.models.load_model(tmp_path / "learner.keras")
+    served = tf.saved_model.load(str(tmp_path / "learner")).signatures
+    states = tf.constant([[0.1, -0.2, 0.03, 0.4]])
+    np.testing.assert_allclose(
+        policy(states),
+        served["serving_default"](images=states)["logits"],
+        atol=1e-5,
+    )
 
 
 def test_evaluation_is_of_returns(finished, tmp_path, capsys):

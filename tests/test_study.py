@@ -121,3 +121,15 @@ def test_the_worst_policy_and_seed_stand_first():
     assert lines[2] == "| trained with | 100.0 | 140.0 | 157.5 | 2 |"
     assert lines[3] == "| A2C, one policy | 90.5 | 90.5 | 144.8 | 2 |"
     assert lines[-1] == "1 seeds diverged."
+
+
+def test_other_studies_are_not_of_policies(tmp_path):
+    flags = {
+        "dataset": "gym:CartPole-v1",
+        "objective": "actor_critic",
+        "warm_start_steps": 0,
+        "outer_batch_size": 200,
+    }
+    config = StudyConfig(study="recipe", workdir=str(tmp_path), **flags)
+    with pytest.raises(ValueError, match="--study=recipe is of images.*=policies"):
+        study.run(config)
