@@ -22,12 +22,14 @@ from gtn_tf.teachers.base import Teacher, TeacherSpec
 from gtn_tf.teachers.distillation import Distillation
 from gtn_tf.teachers.gtn import GTN
 from gtn_tf.teachers.real_data import Real
+from gtn_tf.teachers.state_actions import StateActions
 
 NUM_STEPS = 5
 BATCH_SIZE = 7  # not a multiple of the classes: labels differ from step to step
 OUTER_BATCH_SIZE = 8
 NUM_CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)
+VECTOR_SHAPE = (5,)
 LATENT_SIZE = 4
 SEED = (3, 4)
 
@@ -49,6 +51,23 @@ SMALL_RUN = TrainingConfig(
     latent_size=4,
     num_outer_steps=2,
     num_test_learners=2,
+)
+
+# The same of policies: two environments of CartPole, 30 frames each.
+SMALL_POLICIES = dataclasses.replace(
+    SMALL_RUN,
+    dataset="gym:CartPole-v1",
+    objective="actor_critic",
+    teacher="state_actions",
+    learner="policy:8",
+    episode_frames=30,
+    outer_batch_size=60,
+    num_inner_steps=1,
+    inner_batch_size=16,
+    inner_loss="mean_squared_error",
+    inner_momentum=0.0,
+    intermediate_loss_every=0,
+    compare_with_real=False,
 )
 
 KEPT = meta_gradients.MemoryPolicy(recompute=False)
@@ -179,7 +198,7 @@ def build_teacher(spec: CaseSpec) -> Teacher:
         labels=spec.labels,
         dtype=dtype,
     )
-    if spec.teacher == "gtn":
+    if spec.teacher in ("gtn", "state_actions"):
         generator_spec = generators.GeneratorSpec(
             latent_size=LATENT_SIZE,
             num_classes=NUM_CLASSES,
@@ -189,9 +208,11 @@ def build_teacher(spec: CaseSpec) -> Teacher:
             weight_norm=spec.weight_norm,
             precision=spec.precision,
             makes_labels=spec.labels == "generated",
+            num_values=NUM_CLASSES if spec.teacher == "state_actions" else 0,
         )
         generator = generators.build_generator(generator_spec, seed=0)
-        return GTN(teacher_spec, generator, seed=1)
+        kind = StateActions if spec.teacher == "state_actions" else GTN
+        return kind(teacher_spec, generator, seed=1)
     if spec.teacher == "distillation":
         return Distillation(teacher_spec, seed=1)
     return Real(teacher_spec, draw, functools.partial(normalize, dtype=dtype))

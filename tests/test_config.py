@@ -18,12 +18,12 @@ FLAGFILES = pathlib.Path(__file__).resolve().parent.parent / "gtn_tf" / "flagfil
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 
 CHOICES = {
-    "teacher": "gtn, distillation, real",
+    "teacher": "gtn, distillation, state_actions, real",
     "curriculum": "none, all_shuffled, shuffled_batch, full",
     "labels": "hard, learned, generated",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
-    "objective": "classification, another",
+    "objective": "classification, actor_critic, another",
     "inner_loss": "cross_entropy, mean_squared_error",
     "inner_hyperparameters": "shared, per_step",
     "augment": "auto, always, never",
@@ -33,6 +33,7 @@ CHOICES = {
 }
 RANGES = {
     "seed": (0, 2**31 - 1),
+    "episode_frames": (1, 100_000),
     "num_learners": (1, 10_000),
     "learners_per_step": (1, 10_000),
     "num_inner_steps": (1, 100_000),
@@ -85,6 +86,7 @@ OTHER = {
     "dataset": "kmnist/corrupted",
     "data_dir": "/data sets/a=b",
     "image_size": "24x32",
+    "episode_frames": 77,
     "workdir": "runs/#1 'x'",
     "seed": 2**31 - 1,
     "teacher": "distillation",
@@ -185,8 +187,13 @@ def test_choices(name):
     expected = f"--{name}=some is unknown: give one of {CHOICES[name]}"
     assert message(**{name: "some"}) == expected
     # What goes with each value of the other fields.
-    others = {"teacher": "gtn"}
+    policies = {
+        "dataset": "gym:CartPole-v1",
+        "warm_start_steps": 0,
+        "outer_batch_size": 200,
+    }
     for value in CHOICES[name].split(", "):
+        others = policies if value == "actor_critic" else {"teacher": "gtn"}
         taken = getattr(TrainingConfig(**others | {name: value}), name)
         # What auto stands for is the machine's; test_precision has it.
         assert taken == value or (name, value) == ("precision", "auto")

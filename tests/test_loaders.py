@@ -274,3 +274,8 @@ def test_real_files(name):
     np.testing.assert_allclose(dataset.mean, expected["mean"], atol=0.3)
     np.testing.assert_allclose(dataset.std, expected["std"], atol=0.3)
     assert dataset.num_classes == 10
+
+
+def test_an_environment_is_no_data_set():
+    with pytest.raises(ValueError, match="gym:CartPole-v1 is an environment, and im"):
+        loaders.load("gym:CartPole-v1", None, 0)

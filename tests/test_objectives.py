@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from gtn_tf.commands import train
-from gtn_tf.data import loaders
+from gtn_tf.data import environments, loaders
 from gtn_tf.meta.registry import OBJECTIVES
 from gtn_tf.runs.config import TrainingConfig
 
@@ -19,15 +19,33 @@ def digits():
     return loaders.load("digits", None, 0)
 
 
+@pytest.fixture(scope="module")
+def cartpole():
+    return environments.load("gym:CartPole-v1", 30)
+
+
 @pytest.fixture(params=OBJECTIVES)
-def objective(request, digits):
-    return OBJECTIVES[request.param].of_run(problems.SMALL_RUN, digits)
+def name(request):
+    return request.param
 
 
-def apply_of(digits):
+@pytest.fixture
+def dataset(name, digits, cartpole):
+    return cartpole if name == "actor_critic" else digits
+
+
+@pytest.fixture
+def objective(name, dataset):
+    config = problems.SMALL_RUN
+    if name == "actor_critic":
+        config = problems.SMALL_POLICIES
+    return OBJECTIVES[name].of_run(config, dataset)
+
+
+def apply_of(dataset):
     """A linear learner, and its weights."""
-    size = int(np.prod(digits.image_shape))
-    weights = tf.Variable(tf.zeros([size, digits.num_classes]))
+    size = int(np.prod(dataset.image_shape))
+    weights = tf.Variable(tf.zeros([size, dataset.num_classes]))
     return lambda x: tf.reshape(x, [-1, size]) @ weights, weights
 
 
@@ -42,19 +60,35 @@ def test_what_is_sampled_depends_on_the_seed_alone(objective):
     assert any(np.any(a != b) for a, b in zip(first, other, strict=True))
 
 
-def test_the_loss_is_a_scalar_that_teaches(objective, digits):
-    apply, weights = apply_of(digits)
-    optimizer = keras.optimizers.SGD(0.05)
-    losses = []
-    batches = objective.sample(30, tf.constant([5, 6]))
-    for index in range(30):
-        batch = tf.nest.map_structure(lambda part, at=index: part[at], batches)
+def test_learning_by_the_loss_makes_what_is_measured_more(objective, dataset):
+    apply, weights = apply_of(dataset)
+    optimizer = keras.optimizers.Adam(0.1)
+    variables = [weights, *objective.variables]
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def step(batch):
         with tf.GradientTape() as tape:
             loss = objective.loss(apply, batch)
         assert loss.shape == ()
-        optimizer.apply([tape.gradient(loss, weights)], [weights])
-        losses.append(float(loss))
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+        gradients = tape.gradient(loss, variables)
+        assert all(gradient is not None for gradient in gradients)
+        optimizer.apply([tf.convert_to_tensor(g) for g in gradients], variables)
+
+    before = measured(objective, dataset, apply)
+    batches = objective.sample(20, tf.constant([5, 6]))
+    for index in range(20):
+        step(tf.nest.map_structure(lambda part, at=index: part[at], batches))
+    after = measured(objective, dataset, apply)
+    assert after[0] == before[0] == dataset.num_examples["validation"]
+    assert after[1] > 1.5 * before[1]
+    assert after[2] < before[2]
+
+
+def measured(objective, dataset, apply):
+    """Of the validation split: its size, the sums of what is measured and of losses."""
+    examples = objective.examples(dataset.validation)
+    return sum(objective.measure(apply, example).numpy() for example in examples)
 
 
 class Raised(OBJECTIVES["classification"]):

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from gtn_tf.networks.stock_models import STOCK_MODELS
-from gtn_tf.studies import catalog, comparisons
+from gtn_tf.studies import catalog, comparisons, policies
 from nas.commands import report
 from nas.reporting import correlation
 from nas.search.journal import Journal
@@ -78,6 +78,20 @@ def test_kinds_are_those_of_the_records(study):
     )
     table = comparisons.format_table(catalog.COMPARISONS[study], records)
     assert table in (MEASURED.parent / "RESULTS.md").read_text()
+
+
+def test_policies_are_those_of_the_records(tmp_path):
+    paths = (MEASURED / "cartpole_policies").glob("seed_*.json")
+    records = sorted(
+        (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
+    )
+    assert [record["seed"] for record in records] == [0, 1, 2, 3, 4]
+    assert {record["frames"] for record in records} == {100_000}
+    assert {record["a2c"]["frames"] for record in records} == {100_000}
+    text = (MEASURED.parent / "docs" / "policies.md").read_text()
+    assert policies.format_table(records) in text
+    policies.figure(tmp_path / "figure.png", records)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_twenty_learners_on_mnist_are_those_of_the_record():

@@ -9,7 +9,7 @@ from gtn_tf.commands.study import StudyConfig
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.runs.config import TrainingConfig
-from gtn_tf.studies import catalog, comparisons, estimators, tuning
+from gtn_tf.studies import catalog, comparisons, estimators, policies, tuning
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(comparisons, "run", record)
     monkeypatch.setattr(tuning, "run", record)
     monkeypatch.setattr(estimators, "run", record)
+    monkeypatch.setattr(policies, "run", record)
     return calls
 
 
@@ -106,3 +107,31 @@ def test_names_and_folders():
         StudyConfig(study="x")
     assert StudyConfig().run_folder == "runs/digits-curricula"
     assert StudyConfig(workdir="a").run_folder == "a"
+
+
+def test_policies_are_studied_in_an_environment(tmp_path):
+    with pytest.raises(ValueError, match="--study=policies is of policies.*digits"):
+        policies.run(TrainingConfig(), tmp_path, 1)
+
+
+def test_the_worst_policy_and_seed_stand_first():
+    found = [
+        {"diverged": False, "returns": {"trained with": own}, "a2c": {"test_return": a}}
+        for own, a in (([200.0, 150.0], 199.0), ([180.0, 100.0], 90.5))
+    ]
+    lines = policies.format_table([*found, {"diverged": True}]).splitlines()
+    assert lines[2] == "| trained with | 100.0 | 140.0 | 157.5 | 2 |"
+    assert lines[3] == "| A2C, one policy | 90.5 | 90.5 | 144.8 | 2 |"
+    assert lines[-1] == "1 seeds diverged."
+
+
+def test_other_studies_are_not_of_policies(tmp_path):
+    flags = {
+        "dataset": "gym:CartPole-v1",
+        "objective": "actor_critic",
+        "warm_start_steps": 0,
+        "outer_batch_size": 200,
+    }
+    config = StudyConfig(study="recipe", workdir=str(tmp_path), **flags)
+    with pytest.raises(ValueError, match="--study=recipe is of images.*=policies"):
+        study.run(config)

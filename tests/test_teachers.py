@@ -2,7 +2,14 @@ import numpy as np
 import problems
 import pytest
 import tensorflow as tf
-from problems import BATCH_SIZE, IMAGE_SHAPE, LATENT_SIZE, NUM_CLASSES, NUM_STEPS
+from problems import (
+    BATCH_SIZE,
+    IMAGE_SHAPE,
+    LATENT_SIZE,
+    NUM_CLASSES,
+    NUM_STEPS,
+    VECTOR_SHAPE,
+)
 
 from gtn_tf.teachers import registry
 from gtn_tf.teachers.base import Teacher, TeacherSpec
@@ -24,9 +31,13 @@ TEACHERS = [
     ("distillation", "shuffled_batch", "hard"),
     ("distillation", "full", "hard"),
     ("distillation", "full", "learned"),
+    ("state_actions", "none", "hard"),
+    ("state_actions", "shuffled_batch", "hard"),
+    ("state_actions", "full", "hard"),
     ("real", "full", "hard"),
 ]
 every_teacher = pytest.mark.parametrize("name, curriculum, labels", TEACHERS)
+SHAPES = {"state_actions": VECTOR_SHAPE}  # others show images
 
 
 def test_every_teacher_is_tested_here():
@@ -38,7 +49,12 @@ def test_every_teacher_is_tested_here():
 
 def build(name, curriculum="full", labels="hard"):
     return problems.build_teacher(
-        problems.CaseSpec(teacher=name, curriculum=curriculum, labels=labels)
+        problems.CaseSpec(
+            teacher=name,
+            curriculum=curriculum,
+            labels=labels,
+            image_shape=SHAPES.get(name, IMAGE_SHAPE),
+        )
     )
 
 
@@ -63,9 +79,12 @@ def test_batch_is_pure(name, curriculum, labels):
 @every_teacher
 def test_shapes_and_dtypes(name, curriculum, labels):
     x, targets = build(name, curriculum, labels).batch(3, SEED)
-    assert x.shape == [BATCH_SIZE, *IMAGE_SHAPE]
+    assert x.shape == [BATCH_SIZE, *SHAPES.get(name, IMAGE_SHAPE)]
     assert targets.shape == [BATCH_SIZE, NUM_CLASSES]
     assert x.dtype == targets.dtype == tf.float64
+    if name == "state_actions":
+        assert len(np.unique(targets)) == targets.numpy().size
+        return
     if labels == "hard":
         np.testing.assert_array_equal(np.sort(targets), [[0, 0, 1]] * BATCH_SIZE)
     np.testing.assert_allclose(np.sum(targets, -1), 1)
@@ -97,7 +116,8 @@ def test_seed_matters_unless_the_order_is_learned(name, curriculum, labels):
 def test_steps_differ(name, curriculum, labels):
     x, _ = batches(build(name, curriculum, labels), SEED)
     for one, next_one in zip(x[:-1], x[1:], strict=True):
-        assert not np.any(np.all(one == next_one, axis=(1, 2, 3)))
+        flat = (values.reshape(BATCH_SIZE, -1) for values in (one, next_one))
+        assert not np.any(np.all(np.equal(*flat), axis=1))
 
 
 @pytest.mark.parametrize("curriculum", ["all_shuffled", "shuffled_batch"])
@@ -162,7 +182,8 @@ def test_a_teacher_stored_in_half_shows_nearly_the_same(name, curriculum, labels
         strict=True,
     ):
         assert close.dtype == x.dtype
-        np.testing.assert_allclose(targets, same, atol=0.02 * (labels != "hard"))
+        changed = labels != "hard" or name == "state_actions"
+        np.testing.assert_allclose(targets, same, atol=0.02 * changed)
         assert np.abs(x - close).max() < 0.02
         assert np.array_equal(x, close) == (name == "real")
     assert {v.dtype for v in teacher.variables} <= {tf.float64}

@@ -23,6 +23,7 @@ from gtn_tf.evaluation import few_step, measures, plots, tables
 from gtn_tf.evaluation.measures import Row, Setting
 from gtn_tf.evaluation.registry import IMAGE_MEASURES, MEASURES
 from gtn_tf.export import synthetic_data
+from gtn_tf.meta.objectives import ACCURACY, Measured
 from gtn_tf.runs import fields, files, meta_training, run_setup, workdirs
 from gtn_tf.teaching.loaded_teacher import load_teacher
 
@@ -32,6 +33,9 @@ _FIGURES = {
     "batch_sizes": ("figure_5a.png", "inner batch size"),
     "more_steps": ("figure_5b.png", "inner steps"),
 }
+
+
+_OF_POLICIES = ("inner_steps", "architectures")  # measures that take no images
 
 
 def run(config: EvaluationConfig) -> None:
@@ -97,7 +101,9 @@ def _measure(config: EvaluationConfig) -> None:
     folder = _output(config)
     _make(folder)
     rows: list[Row] = []
-    parts = [part for m in config.measured for part in MEASURES[m](setting)]
+    measured = next(iter(setting.sources.values())).objective.measured
+    names = _measures(config, measured)
+    parts = [part for name in names for part in MEASURES[name](setting)]
 
     def measure_all(path: Path) -> None:
         with path.open("w", newline="", buffering=1) as file:
@@ -112,11 +118,31 @@ def _measure(config: EvaluationConfig) -> None:
     for measure, (name, x_label) in _FIGURES.items():
         lines = _lines(rows, measure)
         if lines:
-            plots.accuracy_lines(folder / name, x_label, lines)
-    table = format_table(rows, list(setting.sources))
+            plots.accuracy_lines(folder / name, x_label, lines, measured.name)
+    table = format_table(rows, list(setting.sources), measured)
     files.write_text_atomically(folder / "table.md", table)
     _summarize(folder, rows, table)
     print(table)
+
+
+def _measures(config: EvaluationConfig, measured: Measured) -> tuple[str, ...]:
+    """What is measured, of policies what does not take images.
+
+    Raises:
+      UserError: measures that policies do not have.
+    """
+    if measured == ACCURACY:
+        return config.measured
+    if config.measures == "all":
+        return _OF_POLICIES
+    unknown = [name for name in config.measured if name not in _OF_POLICIES]
+    if unknown:
+        raise UserError(
+            f"--measures={config.measures} names {', '.join(unknown)}, which is of "
+            f"images, and the run is of policies: give {', '.join(_OF_POLICIES)}, or "
+            "all"
+        )
+    return config.measured
 
 
 def _output(config: EvaluationConfig) -> Path:
@@ -144,7 +170,13 @@ def _setting(config: EvaluationConfig) -> Setting:
     setups = {}
     for path in [folder, *others]:
         own = workdirs.read_config(path, config.data_dir)
-        for name in ("dataset", "image_size", "seed", "num_inner_steps"):
+        for name in (
+            "dataset",
+            "image_size",
+            "episode_frames",
+            "seed",
+            "num_inner_steps",
+        ):
             if getattr(own, name) != getattr(first, name):
                 raise UserError(
                     f"{path} has --{name}={getattr(own, name)} and {folder} "
@@ -181,7 +213,9 @@ def _lines(rows: list[Row], measure: str) -> dict[str, dict[int, list[float]]]:
     return lines
 
 
-def format_table(rows: list[Row], sources: list[str]) -> str:
+def format_table(
+    rows: list[Row], sources: list[str], measured: Measured = ACCURACY
+) -> str:
     """Markdown: a row for each condition, a column for each source.
 
     Means with 95 % bootstrap intervals, and the p-value of Wilcoxon's signed-rank test
@@ -198,18 +232,19 @@ def format_table(rows: list[Row], sources: list[str]) -> str:
         lines = []
         for condition in conditions:
             values = [found.get((source, condition)) for source in sources]
-            cells = [_cell(own, values[0]) if own else "" for own in values]
+            cells = [_cell(own, values[0], measured) if own else "" for own in values]
             lines.append([condition, *cells])
         headers = [measure.replace("_", " "), *sources]
         by_measure.append(tables.markdown(lines, headers))
     return "\n\n".join(by_measure) + "\n"
 
 
-def _cell(values: list[float], first: list[float] | None) -> str:
+def _cell(values: list[float], first: list[float] | None, measured: Measured) -> str:
     summary = few_step.summarize(values, 0)
-    text = f"{summary['mean']:.2%}"
+    form = ".2%" if measured == ACCURACY else ".1f"
+    text = format(summary["mean"], form)
     if len(values) > 1:
-        text += f" ({summary['low']:.2%} to {summary['high']:.2%})"
+        text += f" ({summary['low']:{form}} to {summary['high']:{form}})"
     if first is not None and first is not values and len(first) == len(values) > 1:
         text += f", p = {measures.p_value(first, values):.3f}"
     return text

@@ -42,6 +42,8 @@ def meta_train(
         holds another run.
       Diverged: training diverges more often than is allowed.
     """
+    if isinstance(dataset, str):
+        flags |= {"dataset": dataset}
     config = dataclasses.replace(config or TrainingConfig(), **flags)
     replica_flags.refuse_workers(config, "gtn_tf.meta_train")
     if config.teacher == "real":
@@ -62,7 +64,7 @@ def meta_train(
 
 def _prepare(dataset: Dataset | str, config: TrainingConfig) -> run_setup.RunSetup:
     if isinstance(dataset, str):
-        return run_setup.prepare(dataclasses.replace(config, dataset=dataset))
+        return run_setup.prepare(config)
     if not isinstance(dataset, Dataset):
         raise UserError(
             f"a {type(dataset).__name__} is no data set: give a gtn_tf.data.Dataset, "

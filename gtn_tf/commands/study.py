@@ -12,8 +12,10 @@ import shlex
 from pathlib import Path
 
 from gtn_tf.commands.configs import StudyConfig
+from gtn_tf.data import dataset_flags
+from gtn_tf.errors import UserError
 from gtn_tf.runs import run_setup, workdirs
-from gtn_tf.studies import comparisons, estimators, tuning
+from gtn_tf.studies import comparisons, estimators, policies, tuning
 from gtn_tf.studies.catalog import COMPARISONS
 
 
@@ -33,17 +35,30 @@ def _estimate(config: StudyConfig, folder: Path) -> str:
     return estimators.run(config.base(), folder, budget)
 
 
+def _teach_policies(config: StudyConfig, folder: Path) -> str:
+    return policies.run(config.base(), folder, config.num_seeds)
+
+
 # Those that are no comparisons.
-_STUDIES = {"weight_norm": _tune, "estimators": _estimate}
+_STUDIES = {
+    "estimators": _estimate,
+    "policies": _teach_policies,
+    "weight_norm": _tune,
+}
 
 
 def run(config: StudyConfig) -> None:
     """Runs what has not been run, and prints the table.
 
     Raises:
-      UserError: a run that cannot be, before the first has begun; a folder that holds
-        a study with other flags.
+      UserError: a run or a study of it that cannot be, before the first has begun; a
+        folder that holds a study with other flags.
     """
+    if dataset_flags.environment(config.dataset) and config.study != "policies":
+        raise UserError(
+            f"--study={config.study} is of images, and --dataset={config.dataset} is "
+            "an environment: give --study=policies, or a data set of images"
+        )
     run_setup.prepare(config.base())
     folder = Path(config.run_folder).expanduser()
     workdirs.open_workdir(folder, config)

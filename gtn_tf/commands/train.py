@@ -14,12 +14,13 @@ import gtn_tf
 from gtn_tf.data import dataset_flags
 from gtn_tf.evaluation import few_step
 from gtn_tf.export import saved_models
+from gtn_tf.meta.objectives import Measured
 from gtn_tf.runs import meta_training, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
 from gtn_tf.runs.run_setup import RunSetup
-from gtn_tf.studies import kinds
+from gtn_tf.studies import kinds, policies
 
 
 def run(config: TrainingConfig) -> dict:
@@ -51,7 +52,7 @@ def _follow(setup: RunSetup) -> dict:
 
 
 def _run(setup: RunSetup, folder: Path) -> dict:
-    config = setup.config
+    config, measured = setup.config, setup.problem.objective.measured
     trained = meta_training.meta_train(setup, folder)
     found = {config.teacher: _test(trained, folder)}
     if config.has_control:
@@ -62,13 +63,17 @@ def _run(setup: RunSetup, folder: Path) -> dict:
     results = {
         "num_outer_steps": trained.progress.outer_step,
         "seconds": trained.progress.seconds,
-        "teacher": _summary(config, found[config.teacher]),
+        "teacher": _summary(config, measured, found[config.teacher]),
     }
     if "real" in found:
-        results["real"] = _summary(config, found["real"])
+        results["real"] = _summary(config, measured, found["real"])
     export_run(trained, folder)
+    if dataset_flags.environment(config.dataset):
+        policies.record_episode(trained, folder)
+        if config.compare_with_real:
+            results["a2c"] = policies.train_directly(config)
     workdirs.write_results(folder, results)
-    print(format_table(config, results, found))
+    print(format_table(config, measured, results, found))
     return results
 
 
@@ -77,7 +82,8 @@ def _test(trained: Trained, folder: Path) -> dict[str, list[float]]:
     setup = trained.setup
     found = kinds.accuracies(trained, kinds.specs_by_kind(setup), setup.dataset.test)
     accuracy = float(np.mean(_of_seen(setup.config, found)))
-    recording.write_test_accuracy(folder, trained.progress, accuracy)
+    name = setup.problem.objective.measured.name
+    recording.write_test_accuracy(folder, trained.progress, accuracy, name)
     return found
 
 
@@ -87,10 +93,14 @@ def _of_seen(config: TrainingConfig, found: dict[str, list[float]]) -> list[floa
     return [accuracy for own in seen for accuracy in own]
 
 
-def _summary(config: TrainingConfig, found: dict[str, list[float]]) -> dict:
+def _summary(
+    config: TrainingConfig, measured: Measured, found: dict[str, list[float]]
+) -> dict:
     """Of all learners of seen kinds, and of each kind by itself."""
     return {
-        "test_accuracy": few_step.summarize(_of_seen(config, found), config.seed),
+        f"test_{measured.name}": few_step.summarize(
+            _of_seen(config, found), config.seed
+        ),
         "kinds": {
             family: few_step.summarize(values, config.seed)
             | {"unseen": family in config.left_out}
@@ -135,14 +145,24 @@ def _provenance(trained: Trained) -> dict:
     }
 
 
-def format_table(config: TrainingConfig, results: dict, found: dict) -> str:
-    """The final table: few-step test accuracy by kind of network."""
-    return (
-        f"test accuracy after {config.num_inner_steps} steps of "
-        f"{config.inner_batch_size} images, {config.num_test_learners} fresh learners "
-        f"of each kind, 95 % intervals ({results['num_outer_steps']} outer steps, "
-        f"{results['seconds']:.0f} s)\n" + kinds.format_table(found, config.left_out)
+def format_table(
+    config: TrainingConfig, measured: Measured, results: dict, found: dict
+) -> str:
+    """The final table: few-step test accuracy, or return, by kind of network."""
+    steps = (
+        "1 step" if config.num_inner_steps == 1 else f"{config.num_inner_steps} steps"
     )
+    items = "states" if measured.name == "return" else "images"
+    text = (
+        f"test {measured.name} after {steps} of {config.inner_batch_size} {items}, "
+        f"{config.num_test_learners} fresh learners of each kind, 95 % intervals "
+        f"({results['num_outer_steps']} outer steps, {results['seconds']:.0f} s)\n"
+        + kinds.format_table(found, config.left_out, measured)
+    )
+    if "a2c" in results:
+        own = results["a2c"]
+        text += f"\nA2C, one policy on {own['frames']} frames: {own['test_return']:.2f}"
+    return text
 
 
 def next_steps(config: TrainingConfig) -> list[str]:

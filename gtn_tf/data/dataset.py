@@ -48,6 +48,11 @@ class Dataset:
         """K."""
         return len(self.class_names)
 
+    @property
+    def num_examples(self) -> dict[str, int]:
+        """Split -> images."""
+        return {split: len(getattr(self, split).labels) for split in SPLITS}
+
     @functools.cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that stand for all images, labels and class names."""

@@ -9,16 +9,25 @@ from gtn_tf.errors import UserError
 
 OWN = ("folder", "npz")  # sources of one's own data, as in folder:PATH
 IN_PYTHON = "python"  # the source of what no command can load
+ENVIRONMENT = "gym"  # the source of environments, as in gym:CartPole-v1
 MIN_SIDE = 4  # pixels: what the generator and learners halve twice
 
 
 def short_name(name: str) -> str:
     """What files of runs on a data set are called after: without folders and signs."""
     source, _, path = name.partition(":")
+    if source == ENVIRONMENT:
+        return re.sub(r"[^\w.-]+", "_", path) or source
     if source in (*OWN, IN_PYTHON):
         path = path.removesuffix(".npz") if source == "npz" else path
         return re.sub(r"[^\w.-]+", "_", Path(path).name) or source
     return name.replace("/", "_")
+
+
+def environment(name: str) -> str:
+    """The environment that a data set's name stands for; "" where it is images."""
+    source, _, environment_name = name.partition(":")
+    return environment_name if source == ENVIRONMENT else ""
 
 
 def with_whole_path(name: str, data_dir: str) -> str:

@@ -68,6 +68,11 @@ def load(name: str, data_dir: str | None, seed: int, image_size: str = "") -> Da
     source, _, path = name.partition(":")
     if source in _OWN:
         return _OWN[source](name, _find(name, path, data_dir), seed, size)
+    if source == dataset_flags.ENVIRONMENT:
+        raise UserError(
+            f"--dataset={name} is an environment, and images are needed here: give a "
+            "data set of images; bin/train takes environments"
+        )
     if source == dataset_flags.IN_PYTHON:
         raise UserError(
             f"dataset {name!r} was made of arrays in a Python program; allowed: names "

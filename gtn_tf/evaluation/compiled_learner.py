@@ -36,6 +36,7 @@ class CompiledLearner:
     def __init__(self, problem: MetaProblem, model: keras.Model):
         self._problem = problem
         self.learner = StatelessModel(model)
+        self._measure: Callable | None = None
 
     def _fresh(self, seed):
         state_seed, plan_seed = tf.unstack(tf.random.split(seed, 2), num=2)
@@ -136,24 +137,22 @@ class CompiledLearner:
         specs = _specs(self.begin.structured_outputs)
         return _trace(step, *specs, tf.TensorSpec([], tf.int32))
 
-    @functools.cached_property
-    def measure(self) -> Callable:
-        """state, raw images (float32), labels -> number right, sum of losses."""
-        problem, learner = self._problem, self.learner
+    def measure(self, state: InnerState, example: tuple) -> tf.Tensor:
+        """Size of an example, sum of what is measured, sum of losses (see
+        `objectives.Objective`)."""
+        if self._measure is None:
+            specs = [tf.TensorSpec([None, *v.shape[1:]], v.dtype) for v in example]
+            self._measure = _trace(self._measured, self._state_spec(), *specs)
+        return self._measure(state, *example)
 
-        def measure(state, images, labels):
-            x = problem.objective.normalize(images)
-            logits, _ = learner.apply(
+    def _measured(self, state, *example):
+        def apply(x):
+            outputs, _ = self.learner.apply(
                 state.params, state.batch_stats, x, training=False
             )
-            right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-            loss = problem.objective.outer_loss(logits, labels)
-            count = tf.cast(tf.shape(labels)[0], loss.dtype)
-            return tf.reduce_sum(tf.cast(right, loss.dtype)), loss * count
+            return outputs
 
-        images = tf.TensorSpec([None, *learner.model.input_shape[1:]], tf.float32)
-        labels = tf.TensorSpec([None], tf.int32)
-        return _trace(measure, self._state_spec(), images, labels)
+        return self._problem.objective.measure(apply, example)
 
     def _state_spec(self) -> InnerState:
         """Shapes and types of a state, without tracing what draws one."""

@@ -14,11 +14,11 @@ from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation.compiled_learner import CompiledLearner
 from gtn_tf.meta.inner_loop import InnerState
 from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.objectives import ACCURACY, Measured
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel
 from gtn_tf.teaching import rate_scale
 
-_CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
 _NOT_TRAINING = 1  # folded into seeds: no learner that the outer loop has seen
 
 
@@ -91,7 +91,7 @@ class Evaluator:
     def score(self, split: Split, index: int, seed: int) -> Score:
         """The index-th fresh learner on a split, after T steps."""
         _, state = self.train(index, seed)
-        return _score(self._functions(index), state, split)
+        return _score(self._functions(index), self.problem.objective, state, split)
 
     def accuracies(self, split: Split, num_learners: int, seed: int) -> list[float]:
         """Few-step accuracy of each of `num_learners` fresh learners."""
@@ -107,19 +107,17 @@ class Evaluator:
         for step in range(self.problem.hyperparameters.num_inner_steps):
             state = functions.step(state, plan, tf.constant(step))
             settled = functions.settle(state, plan, tf.constant(step + 1))
-            scores.append(_score(functions, settled, split))
+            scores.append(_score(functions, self.problem.objective, settled, split))
         return scores
 
     def probabilities(self, split: Split, index: int, seed: int) -> np.ndarray:
         """What the index-th fresh learner says of a split after T steps, [N, K]."""
         learner, state = self.train(index, seed)
         model = learner.assign(state.params, state.batch_stats)
-        normalize = self.problem.objective.normalize
+        objective = self.problem.objective
         chunks = [
-            tf.nn.softmax(model(normalize(images), training=False))
-            for images in np.split(
-                split.images, range(_CHUNK_SIZE, len(split.labels), _CHUNK_SIZE)
-            )
+            tf.nn.softmax(model(objective.normalize(images), training=False))
+            for images, _ in objective.examples(split)
         ]
         return np.concatenate(chunks)
 
@@ -134,15 +132,11 @@ def _fresh_seed(index: int, seed: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in([seed, index], _NOT_TRAINING)
 
 
-def _score(functions: CompiledLearner, state: InnerState, split: Split) -> Score:
-    totals = np.zeros(2)
-    for start in range(0, len(split.labels), _CHUNK_SIZE):
-        chunk = slice(start, start + _CHUNK_SIZE)
-        images, labels = split.images[chunk], split.labels[chunk]
-        images = tf.cast(images, tf.float32)
-        measured = functions.measure(state, images, tf.constant(labels))
-        totals += [float(value) for value in measured]
-    return Score(*(float(total) / len(split.labels) for total in totals))
+def _score(functions: CompiledLearner, objective, state: InnerState, split) -> Score:
+    totals = np.zeros(3)
+    for example in objective.examples(split):
+        totals += functions.measure(state, example).numpy()
+    return Score(float(totals[1] / totals[0]), float(totals[2] / totals[0]))
 
 
 def summarize(values: list[float], seed: int) -> dict:
@@ -167,8 +161,10 @@ def summarize(values: list[float], seed: int) -> dict:
     return numbers | {"values": values}
 
 
-def interval(values: list[float]) -> str:
-    """Mean and interval of `summarize` as text, in percent."""
+def interval(values: list[float], measured: Measured = ACCURACY) -> str:
+    """Mean and interval of `summarize` as text, in percent where it is accuracy."""
     summary = summarize(values, 0)
-    mean, low, high = (100 * summary[key] for key in ("mean", "low", "high"))
-    return f"{mean:.2f} % ({low:.2f} to {high:.2f})"
+    mean, low, high = (
+        measured.factor * summary[key] for key in ("mean", "low", "high")
+    )
+    return f"{mean:.2f}{measured.unit} ({low:.2f} to {high:.2f})"

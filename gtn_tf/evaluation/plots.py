@@ -21,15 +21,26 @@ def outer_curves(folder: Path, curves: dict[str, list[np.ndarray]]) -> None:
     Args:
       curves: variant -> (outer step, accuracy) of each seed's run, [points, 2].
     """
+    labels = ("outer step", "validation accuracy", "Few-step accuracy in meta-training")
+    bands(folder / "outer_loop.png", labels, curves)
+
+
+def bands(
+    path: Path, labels: tuple[str, str, str], curves: dict[str, list[np.ndarray]]
+) -> None:
+    """The mean and range over seeds of each of several curves.
+
+    Args:
+      labels: of x, of y, and the title.
+      curves: name -> (x, y) of each seed, [points, 2].
+    """
     curves = {name: own for name, own in curves.items() if own}
-    figure, axes = new_axes(
-        "outer step", "validation accuracy", "Few-step accuracy in meta-training"
-    )
+    figure, axes = new_axes(*labels)
     for name, own in curves.items():
         length = min(map(len, own))  # a time limit may have cut one
         values = np.stack([curve[:length, 1] for curve in own])  # [seeds, points]
         _line(axes, own[0][:length, 0], values, name, color_of(name, curves))
-    _finish(figure, axes, folder / "outer_loop.png")
+    _finish(figure, axes, path)
 
 
 def inner_curves(folder: Path, variants: Iterable[str], records: list[dict]) -> None:
@@ -77,14 +88,17 @@ def image_modes(folder: Path, variants: Iterable[str], records: list[dict]) -> N
 
 
 def accuracy_lines(
-    path: Path, x_label: str, lines: dict[str, dict[int, list[float]]]
+    path: Path,
+    x_label: str,
+    lines: dict[str, dict[int, list[float]]],
+    measured: str = "accuracy",
 ) -> None:
     """Accuracies by a number, mean and range over learners (Figures 2b, 5 and 7).
 
     Args:
       lines: name -> number -> accuracies.
     """
-    figure, axes = new_axes(x_label, "accuracy", f"Accuracy by {x_label}")
+    figure, axes = new_axes(x_label, measured, f"{measured.capitalize()} by {x_label}")
     for name, points in lines.items():
         values = np.array([points[x] for x in sorted(points)]).T  # [learners, points]
         _line(axes, np.array(sorted(points)), values, name, color_of(name, lines))

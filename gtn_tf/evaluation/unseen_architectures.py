@@ -32,6 +32,19 @@ UNSEEN_ARCHITECTURES: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
 }
 
 
+# The same for policies: other widths, depths and activations.
+UNSEEN_POLICIES: dict[str, Callable[[LearnerSpec], LearnerSpec]] = {
+    "a quarter as wide": _scaled(0.25),
+    "four times as wide": _scaled(4),
+    "two layers": _family("policy", 64, 64),
+    "three layers": _family("policy", 64, 64, 64),
+    "ReLU": lambda s: dataclasses.replace(s, activation="relu"),
+    "GELU, two layers": lambda s: dataclasses.replace(
+        s, activation="gelu", widths=(64, 64)
+    ),
+}
+
+
 def specs(trained: list[LearnerSpec]) -> dict[str, LearnerSpec]:
     """Name -> held-out architecture, without those that are in the trained set.
 
@@ -39,7 +52,9 @@ def specs(trained: list[LearnerSpec]) -> dict[str, LearnerSpec]:
     not known: only other families are left.
     """
     first = trained[0]
-    changed = {name: change(first) for name, change in UNSEEN_ARCHITECTURES.items()}
+    is_image = len(first.image_shape) == 3
+    changes = UNSEEN_ARCHITECTURES if is_image else UNSEEN_POLICIES
+    changed = {name: change(first) for name, change in changes.items()}
     left_out = first.family if FAMILIES[first.family].build else None
     return {
         name: spec

@@ -96,10 +96,14 @@ class MetaProblem:
     @property
     def variables(self) -> list:
         """What the meta-gradient is of, in its order."""
-        return self.teacher.variables + self.hyperparameters.variables
+        learned = self.teacher.variables + self.hyperparameters.variables
+        return learned + self.objective.variables
 
     def at(self, values: list[tf.Tensor]) -> MetaProblem:
-        """The same problem that reads these tensors in place of its variables."""
+        """The same problem that reads these tensors in place of its variables.
+
+        An objective that learns variables of its own cannot be moved so.
+        """
         count = len(self.teacher.variables)
         return dataclasses.replace(
             self,

@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from gtn_tf.data import batches
 from gtn_tf.data.dataset import Dataset, normalize
+from gtn_tf.data.splits import Split
+
+_CHUNK_SIZE = 500  # images per forward pass: bounds memory, not the result
+
+
+class Measured(NamedTuple):
+    """What trained learners are compared by; more of it is better.
+
+    Attributes:
+      name: as in "test accuracy".
+      factor: that it is shown with.
+      unit: that follows it, with the space between.
+    """
+
+    name: str
+    factor: float
+    unit: str
+
+
+ACCURACY = Measured("accuracy", 100, " %")
 
 
 class Objective(Protocol):
     """What a learner is scored by.
 
     It knows neither how the learner was trained nor how its loss is differentiated.
+
+    Attributes:
+      measured: what `measure` measures.
+      variables: what is learned with the teacher, by the same loss.
+      num_validated: fresh learners in a validation.
+      normalize: raw inputs -> x.
     """
+
+    measured: Measured
+    variables: list[tf.Variable]
+    num_validated: int
+    normalize: Callable
 
     @classmethod
     def of_run(cls, config: Any, dataset: Dataset) -> Objective:
@@ -33,6 +64,12 @@ class Objective(Protocol):
           apply: x -> outputs of the learner, as it is evaluated.
           batch: one of those that were sampled.
         """
+
+    def examples(self, split: Any) -> Iterator[tuple[tf.Tensor, ...]]:
+        """A split in parts that fit into memory, each [N, ...]."""
+
+    def measure(self, apply: Callable, example: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """Of one part: its size, the sum of what is measured, that of losses; [3]."""
 
 
 class OuterBatches(NamedTuple):
@@ -61,6 +98,9 @@ class Classification:
     batch_size: int
     normalize: Callable
     outer_loss: Callable
+    measured: ClassVar[Measured] = ACCURACY
+    variables: ClassVar[list] = []
+    num_validated: ClassVar[int] = 1
 
     @classmethod
     def of_run(cls, config: Any, dataset: Dataset) -> Classification:
@@ -80,6 +120,24 @@ class Classification:
     def loss(self, apply: Callable, batch: OuterBatches) -> tf.Tensor:
         """Of the learner's outputs for the batch's images."""
         return self.outer_loss(apply(self.normalize(batch.images)), batch.labels)
+
+    def examples(self, split: Split) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Raw images (float32) and labels."""
+        for start in range(0, len(split.labels), _CHUNK_SIZE):
+            chunk = slice(start, start + _CHUNK_SIZE)
+            images = tf.cast(split.images[chunk], tf.float32)
+            yield images, tf.constant(split.labels[chunk])
+
+    def measure(self, apply: Callable, example: tuple) -> tf.Tensor:
+        """Number of images, number right, sum of losses."""
+        images, labels = example
+        logits = apply(self.normalize(images))
+        right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+        loss = self.outer_loss(logits, labels)
+        count = tf.cast(tf.shape(labels)[0], loss.dtype)
+        return tf.stack(
+            [count, tf.reduce_sum(tf.cast(right, loss.dtype)), loss * count]
+        )
 
 
 def cross_entropy_of_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

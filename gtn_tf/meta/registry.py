@@ -22,7 +22,12 @@ INNER_LOSSES = Registry(
 )
 
 # Name -> class of `objectives.Objective`.
-OBJECTIVES = Registry({"classification": "gtn_tf.meta.objectives:Classification"})
+OBJECTIVES = Registry(
+    {
+        "classification": "gtn_tf.meta.objectives:Classification",
+        "actor_critic": "gtn_tf.meta.actor_critic:ActorCritic",
+    }
+)
 
 # Name -> class of `estimators.Estimator`.
 ESTIMATORS = Registry(

@@ -22,6 +22,7 @@ class Family:
       fixed: fields of `LearnerSpec` that the family has no choice of.
       build: spec -> the whole Keras model, in place of a trunk.
       in_any: whether `any` stands for it too.
+      takes_vectors: whether an input may be a vector, not an image.
     """
 
     width_ranges: tuple[tuple[int, int], ...]
@@ -30,6 +31,7 @@ class Family:
     fixed: Mapping = dataclasses.field(default_factory=dict)
     build: Callable | None = None
     in_any: bool = True
+    takes_vectors: bool = False
 
     @property
     def min_depth(self) -> int:
@@ -64,12 +66,28 @@ FAMILIES: dict[str, Family] = {
         _trunk("depthwise"),
         fewest_widths=3,
     ),
-    "fully_connected": Family(3 * ((64, 512),), _trunk("fully_connected"), 1),
+    "fully_connected": Family(
+        3 * ((64, 512),), _trunk("fully_connected"), 1, takes_vectors=True
+    ),
     "transformer": Family(
         ((64, 128), (128, 256), (128, 256)),
         _trunk("transformer"),
         fewest_widths=2,
         # The last dense layer is as plain as the others.
         fixed={"weight_norm": False, "normalization": "layer"},
+    ),
+    # Appendix H has 64.
+    "policy": Family(
+        3 * ((16, 256),),
+        _trunk("fully_connected"),
+        fewest_widths=1,
+        fixed={
+            "weight_norm": False,
+            "normalization": "none",
+            "activation": "tanh",
+            "initializer": "keras",
+        },
+        in_any=False,
+        takes_vectors=True,
     ),
 }

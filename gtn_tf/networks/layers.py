@@ -218,6 +218,7 @@ ACTIVATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
     "leaky_relu": functools.partial(keras.layers.LeakyReLU, negative_slope=0.1),  # A.1
     "relu": keras.layers.ReLU,
     "gelu": functools.partial(keras.layers.Activation, "gelu"),
+    "tanh": functools.partial(keras.layers.Activation, "tanh"),
 }
 
 

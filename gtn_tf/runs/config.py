@@ -21,7 +21,7 @@ from gtn_tf.meta.registry import (
 )
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import VARIED
-from gtn_tf.runs import fields, plugins, precision, replica_flags
+from gtn_tf.runs import fields, plugins, policy_flags, precision, replica_flags
 from gtn_tf.runs.fields import field
 from gtn_tf.teachers.registry import CURRICULA, LABELS, TEACHERS
 
@@ -42,13 +42,15 @@ class TrainingConfig(fields.Config):
         "es_pairs": 4,
         "truncation_length": 0,
         "window_length": 0,
+        "episode_frames": 200,
     }
 
     dataset: str = field(
         "digits",
         "The images to learn: digits, mnist, fashion_mnist, cifar10; one's own as "
         "folder:PATH, with a folder for each class, or npz:FILE, with x_train and "
-        "y_train; or any image classification set of tensorflow-datasets, by its name.",
+        "y_train; gym:NAME, an environment of gymnasium, for policies; or any image "
+        "classification set of tensorflow-datasets, by its name.",
         group="data",
     )
     data_dir: str = field(
@@ -64,6 +66,13 @@ class TrainingConfig(fields.Config):
         "default they stay as they are.",
         group="data",
     )
+    episode_frames: int = field(
+        200,
+        "Frames after which an episode of an environment is cut. Appendix H has 200.",
+        group="data",
+        low=1,
+        high=100_000,
+    )
     augment: str = field(
         "auto",
         "Whether outer batches are cropped and flipped at random. auto does so for "
@@ -74,7 +83,8 @@ class TrainingConfig(fields.Config):
     teacher: str = field(
         "gtn",
         "The source of the inner loop's batches: gtn draws them with a generator, "
-        "distillation learns their pixels, real takes training images.",
+        "state_actions draws states and what policies are to say of them, distillation "
+        "learns their pixels, real takes training images.",
         group="teacher",
         choices=TEACHERS,
     )
@@ -241,13 +251,16 @@ class TrainingConfig(fields.Config):
     )
     objective: str = field(
         "classification",
-        "What a trained learner is asked for; the meta-loss is its value.",
+        "What a trained learner is asked for; the meta-loss is its value: the "
+        "classification of real images, or, of a policy, return in an environment, by "
+        "the advantage actor-critic loss (Appendix H).",
         group="outer loop",
         choices=OBJECTIVES,
     )
     outer_batch_size: int = field(
         64,
-        "Real images in the meta-loss. Tables 2 and 3 have 128 and 256.",
+        "Real images in the meta-loss. Tables 2 and 3 have 128 and 256. Of a policy, "
+        "frames in which it acts, a multiple of the --episode_frames.",
         group="outer loop",
         low=1,
         high=10**6,
@@ -418,7 +431,9 @@ class TrainingConfig(fields.Config):
     )
     compare_with_real: bool = field(
         True,
-        "Whether the rates of real data are meta-trained as well, for the final table.",
+        "Whether the rates of real data are meta-trained as well, for the final table; "
+        "of an environment, whether one policy learns in it itself on as many frames "
+        "(A2C).",
         group="run",
         may_change=True,
     )
@@ -516,6 +531,7 @@ class TrainingConfig(fields.Config):
             )
         self._check_learners()
         replica_flags.check(self)
+        policy_flags.check(self)
 
     def _check_learners(self) -> None:
         unknown = set(self.varied) - set(VARIED)
@@ -545,8 +561,18 @@ class TrainingConfig(fields.Config):
         return tuple(name for name in _names(self.leave_out) if name not in named)
 
     @property
+    def frames_per_step(self) -> int:
+        """Frames of an environment that an outer step takes."""
+        losses = 1
+        if self.intermediate_loss_every:
+            losses += (self.num_inner_steps - 1) // self.intermediate_loss_every
+        return self.outer_batch_size * self.learners_per_step * losses
+
+    @property
     def has_control(self) -> bool:
-        """Whether real data is meta-trained as well."""
+        """Whether rates of real data are meta-trained as well."""
+        if dataset_flags.environment(self.dataset):
+            return False
         return self.teacher != "real" and self.compare_with_real
 
     @property

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from gtn_tf.data.dataset import Dataset
-from gtn_tf.data.splits import SPLITS
 from gtn_tf.errors import UserError
 from gtn_tf.runs import files
 
@@ -46,7 +45,7 @@ def warn_of_change(folder: Path, dataset: Dataset) -> None:
 def _describe(dataset: Dataset) -> dict:
     return {
         "digest": dataset.digest,
-        "num_images": {split: len(getattr(dataset, split).labels) for split in SPLITS},
+        "num_images": dataset.num_examples,
         "class_names": list(dataset.class_names),
     }
 

@@ -26,6 +26,7 @@ from gtn_tf.runs import (
     memory_plans,
     recording,
     run_setup,
+    state_charts,
     workdirs,
 )
 from gtn_tf.runs.run_setup import RunSetup
@@ -257,9 +258,19 @@ class _Recorder:
     def _validate(self, progress: Progress) -> float:
         setup, evaluator = self._run.setup, self._run.evaluator
         dataset, problem = setup.dataset, setup.problem
-        accuracy = evaluator.score(dataset.validation, 0, setup.config.seed).accuracy
-        grid = image_grids.curriculum_grid(problem.teacher, dataset.class_names)
-        self._summaries.validation(progress, accuracy, problem.hyperparameters, grid)
+        accuracies = evaluator.accuracies(
+            dataset.validation, problem.objective.num_validated, setup.config.seed
+        )
+        accuracy = float(np.mean(accuracies))
+        is_vector = len(dataset.image_shape) == 1
+        draw = (
+            state_charts.state_histograms if is_vector else image_grids.curriculum_grid
+        )
+        grid = draw(problem.teacher, dataset.class_names)
+        name = problem.objective.measured.name
+        self._summaries.validation(
+            progress, accuracy, problem.hyperparameters, grid, name
+        )
         if self._observe is not None:
             self._observe(setup, progress)
         return accuracy

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.image import metadata as image_metadata
 
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
 from gtn_tf.meta.outer_loop import Progress, StepResult
@@ -44,8 +45,13 @@ class Summaries:
         accuracy: float,
         hyperparameters: InnerHyperparameters,
         grid: np.ndarray,
+        name: str = "accuracy",
     ) -> None:
-        """Few-step accuracy, each learned value by inner step, the curriculum."""
+        """Few-step accuracy, each learned value by inner step, the curriculum.
+
+        Args:
+          name: of what is measured, as in `objectives.Measured`.
+        """
         self._samples.mkdir(exist_ok=True)
         path = self._samples / f"outer_step_{progress.outer_step:06d}.png"
         path.write_bytes(tf.io.encode_png(grid).numpy())
@@ -54,9 +60,9 @@ class Summaries:
             if not self._has_charts:
                 _write_charts(dict.fromkeys(name.split("/")[0] for name, _ in learned))
                 self._has_charts = True
-            tf.summary.scalar("few_step_accuracy/validation", accuracy)
-            for name, value in learned:
-                tf.summary.scalar(name, value)
+            tf.summary.scalar(f"few_step_{name}/validation", accuracy)
+            for learned_name, value in learned:
+                tf.summary.scalar(learned_name, value)
             tf.summary.image("curriculum", grid[None])
 
     @contextlib.contextmanager
@@ -66,11 +72,31 @@ class Summaries:
             yield
 
 
-def write_test_accuracy(folder: Path, progress: Progress, accuracy: float) -> None:
-    """The last number of a run: few-step accuracy on the test split."""
+def write_test_accuracy(
+    folder: Path, progress: Progress, accuracy: float, name: str = "accuracy"
+) -> None:
+    """The last number of a run, on the test split.
+
+    Args:
+      name: of what is measured, as in `objectives.Measured`.
+    """
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=".test")
     with files.file_errors(), writer.as_default(step=progress.outer_step):
-        tf.summary.scalar("few_step_accuracy/test", accuracy)
+        tf.summary.scalar(f"few_step_{name}/test", accuracy)
+        writer.close()
+
+
+def write_gif(folder: Path, progress: Progress, content: bytes) -> None:
+    """An episode that moves, on TensorBoard's page of images."""
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".episode")
+    width, height = (int.from_bytes(content[i : i + 2], "little") for i in (6, 8))
+    with files.file_errors(), writer.as_default(step=progress.outer_step):
+        tf.summary.write(
+            "episode",
+            # As of tf.summary.image, which itself would make PNG files of arrays.
+            tf.constant([str(width).encode(), str(height).encode(), content]),
+            metadata=image_metadata.create_summary_metadata("episode", ""),
+        )
         writer.close()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 
 import tensorflow as tf
 
-from gtn_tf.data import batches, loaders
+from gtn_tf.data import batches, dataset_flags, environments, loaders
 from gtn_tf.data.dataset import Dataset, normalize
+from gtn_tf.data.environments import Environment
+from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
@@ -23,6 +26,7 @@ from gtn_tf.meta.registry import (
 )
 from gtn_tf.meta.replicas import ONE_REPLICA, Replicas
 from gtn_tf.networks import discriminators, learners
+from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import cluster, memory_plans
 from gtn_tf.runs.config import TrainingConfig
@@ -98,12 +102,14 @@ def prepare(config: TrainingConfig, dataset: Dataset | None = None) -> RunSetup:
     return setup
 
 
-def load_dataset(config: TrainingConfig) -> Dataset:
-    """The data set of a configuration, with the splits of its seed.
+def load_dataset(config: TrainingConfig) -> Dataset | Environment:
+    """The data set of a configuration, with the splits of its seed; or its environment.
 
     Raises:
       UserError: data that cannot be used.
     """
+    if dataset_flags.environment(config.dataset):
+        return environments.load(config.dataset, config.episode_frames)
     return loaders.load(config.dataset, config.data_dir, config.seed, config.image_size)
 
 
@@ -120,8 +126,12 @@ def build(config: TrainingConfig, dataset: Dataset) -> RunSetup:
 
 
 def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[LearnerSpec]:
-    """The predefined set of learners that the configuration names."""
-    return learners.parse(
+    """The predefined set of learners that the configuration names.
+
+    Raises:
+      UserError: learners that cannot be, or that take images where there are none.
+    """
+    specs = learners.parse(
         config.learner,
         config.num_learners,
         config.seed,
@@ -133,6 +143,15 @@ def build_learner_specs(config: TrainingConfig, dataset: Dataset) -> list[Learne
         normalization=config.normalization,
         precision=config.precision,
     )
+    families = {spec.family for spec in specs}
+    of_images = {name for name in families if not FAMILIES[name].takes_vectors}
+    if len(dataset.image_shape) == 1 and of_images:
+        raise UserError(
+            f"--learner={config.learner} names {min(of_images)}, which takes images, "
+            f"and --dataset={config.dataset} has vectors: give policy or "
+            "fully_connected, as in policy:64"
+        )
+    return specs
 
 
 def _build_problem(
@@ -231,7 +250,8 @@ def _choose_threads(config: TrainingConfig, image_shape: tuple[int, ...]) -> Non
     Independent operations still run side by side. TensorFlow takes the setting only
     before its first operation; in a process that has computed before, nothing changes.
     """
-    height, width = image_shape[:2]
-    if height * width * config.inner_batch_size <= _TINY_PIXELS:
+    is_vector = len(image_shape) == 1
+    pixels = math.prod(image_shape[:2]) * config.inner_batch_size
+    if is_vector or pixels <= _TINY_PIXELS:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)

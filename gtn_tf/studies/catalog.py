@@ -141,6 +141,6 @@ COMPARISONS = {
     ),
 }
 
-# What bin/study can do, by name; weight_norm is an optimization, see `tuning`, and
-# estimators looks at gradients as well, see `estimators`.
-STUDIES = (*COMPARISONS, "weight_norm", "estimators")
+# What bin/study can do, by name; for the last three see `estimators`, `policies` and
+# `tuning`.
+STUDIES = (*COMPARISONS, "estimators", "policies", "weight_norm")

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import few_step, measures
+from gtn_tf.meta.objectives import ACCURACY, Measured
 from gtn_tf.networks.families import FAMILIES
 from gtn_tf.networks.learner_spec import LearnerSpec
 from gtn_tf.runs import run_setup
@@ -59,7 +60,9 @@ def accuracies(
 
 
 def format_table(
-    found: dict[str, dict[str, list[float]]], left_out: tuple[str, ...]
+    found: dict[str, dict[str, list[float]]],
+    left_out: tuple[str, ...],
+    measured: Measured = ACCURACY,
 ) -> str:
     """A row for each kind and one for all that were trained with.
 
@@ -79,7 +82,7 @@ def format_table(
         values = {s: [a for m in members for a in found[s][m]] for s in found}
         p_values = [measures.p_value(values[first], values[s]) for s in others]
         lines.append(
-            [name, *(few_step.interval(values[source]) for source in found)]
+            [name, *(few_step.interval(values[source], measured) for source in found)]
             + [f"{p:.2g}" for p in p_values]
         )
     headers = ["kind of network", *found, *(f"p ({source})" for source in others)]

@@ -21,9 +21,13 @@ class GTN(Teacher):
 
     With generated labels, x, y = G(z_t). With learned labels the generator is given the
     fixed class of each place; the learner is given the learned label.
+
+    Attributes:
+      generates_targets: whether K numbers are generated with each x.
     """
 
     possible_labels = LABELS
+    generates_targets = False
 
     def __init__(self, spec: TeacherSpec, generator: keras.Model, seed: int):
         super().__init__(spec)
@@ -51,6 +55,7 @@ class GTN(Teacher):
             weight_norm=config.weight_norm,
             precision=config.precision,
             makes_labels=spec.labels == "generated",
+            num_values=dataset.num_classes if cls.generates_targets else 0,
         )
         generator = generators.build_generator(generator_spec, config.seed)
         return cls(spec, generator, config.seed)

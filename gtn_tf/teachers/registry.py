@@ -9,6 +9,7 @@ TEACHERS = Registry(
     {
         "gtn": "gtn_tf.teachers.gtn:GTN",
         "distillation": "gtn_tf.teachers.distillation:Distillation",
+        "state_actions": "gtn_tf.teachers.state_actions:StateActions",
         "real": "gtn_tf.teachers.real_data:Real",
     }
 )

@@ -142,7 +142,7 @@ class SavedTeacher:
 
     def _check_images(self, raw_images) -> None:
         shape = np.shape(raw_images)
-        if len(shape) != 4 or shape[1:] != self.image_shape:
+        if not shape or shape[1:] != self.image_shape:
             raise UserError(
                 f"images of shape {tuple(shape)} do not suit the teacher: give "
                 f"(N, {', '.join(map(str, self.image_shape))})"

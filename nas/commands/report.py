@@ -25,6 +25,7 @@ from nas.reporting import (
     hypermodels,
     judgements,
     page,
+    policy_page,
     provenance,
     search_page,
     searches,
@@ -34,6 +35,7 @@ from nas.reporting import (
 from nas.reporting.hypermodels import HypermodelSearch
 from nas.reporting.judgements import Search
 from nas.reporting.page import Head
+from nas.reporting.policy_page import PolicyRun
 from nas.reporting.training_runs import TrainingRun
 
 _PAGE = "report.html"
@@ -45,6 +47,7 @@ class _Found(NamedTuple):
     searches: list[Search]
     hypermodels: list[HypermodelSearch]
     training: list[TrainingRun]
+    policies: list[PolicyRun]
 
 
 def run(config: ReportConfig) -> Path:
@@ -65,6 +68,7 @@ def run(config: ReportConfig) -> Path:
             *searches.sections(found.searches, compared, config.reference, folder),
             *hypermodels.sections(found.hypermodels),
             *training_runs.sections(found.training, folder),
+            *policy_page.sections(found.policies, folder),
         ]
         text = "# Report\n\n" + "\n\n".join(sections) + "\n"
         parts = [
@@ -73,6 +77,7 @@ def run(config: ReportConfig) -> Path:
             ),
             hypermodel_page.part(found.hypermodels),
             training_page.part(found.training),
+            policy_page.part(found.policies),
         ]
         (folder / "report.md").write_text(text)
         (folder / _PAGE).write_text(page.render(_head(config), parts, text))
@@ -90,7 +95,7 @@ def run(config: ReportConfig) -> Path:
 
 
 def _read(config: ReportConfig) -> _Found:
-    found = _Found([], [], [])
+    found = _Found([], [], [], [])
     for name in fields.split_names(config.folders):
         folder = Path(name).expanduser()
         if (folder / "journal.jsonl").is_file():
@@ -98,7 +103,10 @@ def _read(config: ReportConfig) -> _Found:
         elif hypermodels.find(folder):
             found.hypermodels.append(hypermodels.read(folder))
         elif (folder / "metrics.csv").is_file():
-            found.training.append(training_runs.read(folder))
+            if policy_page.is_one(folder):
+                found.policies.append(policy_page.read(folder))
+            else:
+                found.training.append(training_runs.read(folder))
         else:
             raise UserError(
                 f"{name} holds neither a search (journal.jsonl or keras_tuner/) nor a "
