@@ -321,6 +321,8 @@ REFUSED = {
     "warm_start_steps": [(5, "--warm_start_steps=5 contradicts")],
     "image_size": [("32", "--image_size=32 contradicts")],
     "augment": [("always", "--augment=always contradicts")],
+    "adversarial_weight": [(0.5, "--adversarial_weight=0.5 contradicts")],
+    "estimator": [(name, "--estimator=" + name) for name in ("es", "pes", "combined")],
     "outer_batch_size": [
         (29, "--outer_batch_size=29 is no number of whole episodes"),
         (70, "give a multiple, as in 30 or 120"),

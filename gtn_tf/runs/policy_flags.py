@@ -51,6 +51,14 @@ def check(config: Any) -> None:
             bool(config.image_size),
             "states have no size to change; drop it",
         ),
+        f"--adversarial_weight={config.adversarial_weight:g}": (
+            config.adversarial_weight > 0,
+            "an environment has no real images to look like; give 0",
+        ),
+        f"--estimator={config.estimator}": (
+            config.estimator in ("es", "pes", "combined"),
+            "the value network is learned by backpropagation; give backpropagation",
+        ),
         "--augment=always": (
             config.augment == "always",
             "states are not cropped or flipped; drop it",
