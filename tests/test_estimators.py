@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import shutil
 import types
+from typing import ClassVar
 
 import numpy as np
 import problems
@@ -118,6 +119,8 @@ class Adding:
 
 class Quadratic:
     """p A p / 2 + b p of a learner's parameters p, whatever the batch."""
+
+    variables: ClassVar[list] = []
 
     def loss(self, apply, batch):
         p = apply(batch)

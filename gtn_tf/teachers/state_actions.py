@@ -35,12 +35,6 @@ class StateActions(GTN):
             )
         return super().of_run(spec, config, dataset)
 
-    def show(self, weights, latents, targets) -> tuple[tf.Tensor, tf.Tensor]:
-        """States [B, S] and action values [B, A] generated from [B, Z] and [B, A]."""
-        pairs, _ = self._normalized_by_batch(weights, latents, targets)
-        return tuple(tf.split(pairs, [*self.spec.image_shape, -1], axis=1))
-
-    def generate(self, weights, statistics, latents, targets) -> tf.Tensor:
-        """States [N, S] alone; see `GTN.generate`."""
-        pairs = super().generate(weights, statistics, latents, targets)
-        return pairs[:, : self.spec.image_shape[0]]
+    def _labeled(self, made, labels) -> tuple[tf.Tensor, tf.Tensor]:
+        """States [B, S] and action values [B, A]."""
+        return tuple(tf.split(made, [*self.spec.image_shape, -1], axis=1))
