@@ -53,6 +53,22 @@ def test_the_table_is_that_of_the_records(name, study):
     assert comparisons.format_table(comparison, records) in LOG
 
 
+@pytest.mark.parametrize("study", ["soft_labels", "adversarial"])
+def test_the_tables_of_the_appendices_are_those_of_the_records(study):
+    paths = (MEASURED / f"digits_{study}").glob("*/seed_*/record.json")
+    records = sorted(
+        (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
+    )
+    table = comparisons.format_table(catalog.COMPARISONS[study], records)
+    assert table in (MEASURED.parent / "docs" / "appendices.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_realism_is_that_of_the_record(name):
+    table = (MEASURED / f"realism_{name}" / "table.md").read_text()
+    assert table in (MEASURED.parent / "docs" / "appendices.md").read_text()
+
+
 @pytest.mark.parametrize("teacher", ["gtn", "distillation", "real"])
 def test_the_sources_on_mnist_are_those_of_the_records(teacher):
     folder = MEASURED / "mnist_sources" / teacher
