@@ -315,7 +315,7 @@ def test_families_that_are_left_out():
     assert both.left_out == ("transformer", "mnist")
     assert message(leave_out="vgg,mnist,any") == (
         "--leave_out=vgg,mnist,any names any, vgg: give some of digits, mnist, "
-        "cifar10, shallow, residual, depthwise, fully_connected, transformer"
+        "cifar10, shallow, residual, depthwise, fully_connected, transformer, policy"
     )
 
 
