@@ -127,6 +127,7 @@ def test_other_studies_are_not_of_policies(tmp_path):
     flags = {
         "dataset": "gym:CartPole-v1",
         "objective": "actor_critic",
+        "leave_out": "",
         "warm_start_steps": 0,
         "outer_batch_size": 200,
     }
