@@ -94,6 +94,14 @@ def test_policies_are_those_of_the_records(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_several_kinds_of_policies_are_those_of_the_record():
+    path = MEASURED / "cartpole_policies" / "several_kinds_0.json"
+    returns = json.loads(path.read_text())["returns"]
+    assert len(returns) == 6
+    for name, values in returns.items():
+        assert f"| {name} | {min(values):.1f} | {np.mean(values):.1f} |\n" in LOG
+
+
 def test_twenty_learners_on_mnist_are_those_of_the_record():
     path = MEASURED / "mnist_sources" / "twenty_learners.json"
     values = {name: np.array(v) for name, v in json.loads(path.read_text()).items()}
