@@ -189,6 +189,7 @@ def test_choices(name):
     # What goes with each value of the other fields.
     policies = {
         "dataset": "gym:CartPole-v1",
+        "leave_out": "",
         "warm_start_steps": 0,
         "outer_batch_size": 200,
     }

@@ -319,6 +319,7 @@ REFUSED = {
     "objective": [("classification", "--objective=classification contradicts")],
     "teacher": [("real", "--teacher=real contradicts --dataset=gym:CartPole-v1")],
     "warm_start_steps": [(5, "--warm_start_steps=5 contradicts")],
+    "leave_out": [("transformer", "--leave_out=transformer contradicts")],
     "image_size": [("32", "--image_size=32 contradicts")],
     "augment": [("always", "--augment=always contradicts")],
     "adversarial_weight": [(0.5, "--adversarial_weight=0.5 contradicts")],

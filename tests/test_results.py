@@ -101,13 +101,21 @@ def test_policies_are_those_of_the_records(tmp_path):
     records = sorted(
         (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
     )
-    assert [record["seed"] for record in records] == [0, 1, 2, 3, 4]
+    assert [record["seed"] for record in records] == [0, 1, 4]
     assert {record["frames"] for record in records} == {100_000}
     assert {record["a2c"]["frames"] for record in records} == {100_000}
     text = (MEASURED.parent / "docs" / "policies.md").read_text()
     assert policies.format_table(records) in text
     policies.figure(tmp_path / "figure.png", records)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_kinds_of_policies_are_those_of_the_record():
+    path = MEASURED / "cartpole_policies" / "several_kinds_0.json"
+    returns = json.loads(path.read_text())["returns"]
+    assert len(returns) == 6
+    for name, values in returns.items():
+        assert f"| {name} | {min(values):.1f} | {np.mean(values):.1f} |\n" in LOG
 
 
 def test_twenty_learners_on_mnist_are_those_of_the_record():

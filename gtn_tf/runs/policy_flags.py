@@ -6,6 +6,7 @@ from typing import Any
 
 from gtn_tf.data import dataset_flags
 from gtn_tf.errors import UserError
+from gtn_tf.networks.families import FAMILIES
 
 OBJECTIVE = "actor_critic"
 _NEEDED = f"--objective={OBJECTIVE}"
@@ -64,6 +65,11 @@ def check(config: Any) -> None:
             "states are not cropped or flipped; drop it",
         ),
     }
+    of_images = [f for f in config.left_out if not FAMILIES[f].takes_vectors]
+    contradictions[f"--leave_out={config.leave_out}"] = (
+        bool(of_images),
+        "networks of images do not take states; give --leave_out=, or fully_connected",
+    )
     for flag, (contradicts, why) in contradictions.items():
         if contradicts:
             raise UserError(

@@ -39,7 +39,8 @@ REAL = {
     "warm_start_steps": 0,
 }
 _TEST_KINDS = ("residual", "transformer")  # that no variant of `kinds` trains with
-_TRAINING_KINDS = [name for name in FAMILIES if name not in _TEST_KINDS]
+_KINDS = [name for name, family in FAMILIES.items() if family.in_any]
+_TRAINING_KINDS = [name for name in _KINDS if name not in _TEST_KINDS]
 
 
 def _of_kinds(number: int) -> dict:
@@ -48,7 +49,7 @@ def _of_kinds(number: int) -> dict:
     return {
         "learner": "any",
         "num_learners": len(_TRAINING_KINDS),
-        "leave_out": ",".join(name for name in FAMILIES if name not in seen),
+        "leave_out": ",".join(name for name in _KINDS if name not in seen),
     }
 
 
@@ -56,7 +57,7 @@ def _of_kinds(number: int) -> dict:
 _BY_DEFAULT = TrainingConfig.leave_out.split(",")
 _LEFT_OUT = {"default": {}} | {
     f"without {family}": {"leave_out": ",".join([*_BY_DEFAULT, family])}
-    for family in FAMILIES
+    for family in _KINDS
     if family not in _BY_DEFAULT
 }
 _BASELINES = {

@@ -35,7 +35,7 @@ def unseen_specs(setup: RunSetup, family: str) -> list[LearnerSpec]:
     others = [name for name in FAMILIES if name != family]
     alone = dataclasses.replace(
         setup.config,
-        learner="any",
+        learner="any" if FAMILIES[family].in_any else family,
         leave_out=",".join(others),
         num_learners=_UNSEEN_PER_KIND,
     )
