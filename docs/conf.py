@@ -20,6 +20,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # fields of named tuples are objects of their own already
 default_role = "literal"  # `name` in docstrings
 
 

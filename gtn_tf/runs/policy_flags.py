@@ -35,6 +35,17 @@ def check(config: Any) -> None:
             f"{told} names no environment: give one that gymnasium has, as in "
             "gym:CartPole-v1"
         )
+    _refuse_contradictions(config, told)
+    frames, episode = config.outer_batch_size, config.episode_frames
+    if frames < episode or frames % episode:
+        raise UserError(
+            f"--outer_batch_size={frames} is no number of whole episodes of "
+            f"--episode_frames={episode}: give a multiple, as in {episode} or "
+            f"{4 * episode}"
+        )
+
+
+def _refuse_contradictions(config: Any, told: str) -> None:
     contradictions = {
         f"--objective={config.objective}": (
             config.objective == "classification",
@@ -75,10 +86,3 @@ def check(config: Any) -> None:
             raise UserError(
                 f"{flag} contradicts {told}: {why} (cartpole.flags is an example)"
             )
-    frames, episode = config.outer_batch_size, config.episode_frames
-    if frames < episode or frames % episode:
-        raise UserError(
-            f"--outer_batch_size={frames} is no number of whole episodes of "
-            f"--episode_frames={episode}: give a multiple, as in {episode} or "
-            f"{4 * episode}"
-        )
