@@ -340,7 +340,7 @@ def test_what_a_family_has_of_its_own_is_not_drawn():
         ("mnist,", "learner family '' is unknown", "digits, mnist, cifar10, "),
         ("vgg", "learner family 'vgg' is unknown", "digits, mnist, cifar10, "),
         ("", "learner family '' is unknown", "digits, mnist, cifar10, "),
-        ("any:64", "learner family 'any' is unknown", "transformer or any, "),
+        ("any:64", "learner family 'any' is unknown", "policy or any, "),
         ("residual:4", "widths '4'", "takes 2 to 3 positive integers"),
         ("mnist:64-128", "widths '64-128'", "takes 3 positive integers"),
         ("mnist:64-128-256-10", "widths '64-128-256-10'", "as in mnist:64-64-64"),

@@ -87,9 +87,10 @@ def parse(
         for spec in _parse(part, num_specs, seed, leave_out, common)
     ]
     if not specs:
+        names = ", ".join(name for name, own in FAMILIES.items() if own.in_any)
         raise UserError(
             f"--learner={text} without --leave_out={','.join(leave_out)} names no "
-            f"learner: leave one of {', '.join(FAMILIES)} in"
+            f"learner: leave one of {names} in"
         )
     return list(dict.fromkeys(_varied(specs, seed, vary)))
 
