@@ -85,6 +85,7 @@ def test_later_flags_override_a_flagfile(tmp_path):
         ["-flagfile=mnist.flags"],
         ["--flagfile", "mnist.flags"],
         ["-flagfile", "mnist.flags"],
+        ["--flagfile=bin/flagfiles/mnist.flags"],
     ],
 )
 @pytest.mark.parametrize(
@@ -97,7 +98,9 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
     """Unless there is one of that name where the command is given."""
     monkeypatch.chdir(tmp_path)
     if own:
-        (tmp_path / "mnist.flags").write_text(own)
+        path = tmp_path / flag[-1].rpartition("=")[2]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(own)
     configs = []
     assert run(*flag, "--seed=4", command=configs.append) == 0
     (config,) = configs

@@ -149,13 +149,14 @@ def _run_module(name: str, config_class: type, values: dict, program: str) -> No
 def _found(arguments: list[str], config_class: type) -> list[str]:
     """The arguments, with a flagfile that comes with the package by its path.
 
-    A file of the same name in the working directory goes before it.
+    A file of the same name in the working directory goes before it. Where they lay
+    before, bin/flagfiles/NAME, stands for the name.
     """
     package = config_class.__module__.partition(".")[0]
     folder = importlib.resources.files(package) / "flagfiles"
 
     def found(path: str) -> str:
-        ours = folder / path
+        ours = folder / path.removeprefix("bin/flagfiles/")
         return str(ours) if not Path(path).exists() and ours.is_file() else path
 
     flag = ("--flagfile", "-flagfile")
