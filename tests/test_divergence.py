@@ -148,7 +148,7 @@ def test_a_run_whose_state_is_ruined_once(tmp_path, monkeypatch, max_divergences
                     variable.assign(tf.fill(variable.shape, float("nan")))
             return result
 
-        call.optimizer = step.optimizer
+        call.optimizer, call.adversary = step.optimizer, step.adversary
         return call
 
     monkeypatch.setattr(run_setup, "build_outer_step", ruined)

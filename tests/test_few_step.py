@@ -12,6 +12,7 @@ from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import few_step
 from gtn_tf.evaluation.compiled_learner import CompiledLearner
 from gtn_tf.evaluation.few_step import Evaluator, summarize
+from gtn_tf.meta import objectives
 from gtn_tf.networks import learners
 from gtn_tf.teaching import rate_scale
 
@@ -57,7 +58,7 @@ def test_accuracy_is_that_of_the_trained_learner(
     case, evaluator, monkeypatch, chunk_size
 ):
     """Chunks that divide the split, leave a rest, and hold all of it."""
-    monkeypatch.setattr(few_step, "_CHUNK_SIZE", chunk_size)
+    monkeypatch.setattr(objectives, "_CHUNK_SIZE", chunk_size)
     expected = np.mean(predicted(case, evaluator, 0, 0) == SPLIT.labels)
     assert evaluator.score(SPLIT, 0, seed=0).accuracy == pytest.approx(
         expected, abs=1e-12
@@ -66,7 +67,7 @@ def test_accuracy_is_that_of_the_trained_learner(
 
 
 def test_accuracy_counts_each_image_once(case, evaluator, monkeypatch):
-    monkeypatch.setattr(few_step, "_CHUNK_SIZE", 4)
+    monkeypatch.setattr(objectives, "_CHUNK_SIZE", 4)
     right = predicted(case, evaluator, 1, 0).astype(np.int32)
     wrong = (right + 1) % problems.NUM_CLASSES
     for num_right in (0, 1, 7, NUM_IMAGES):
@@ -138,7 +139,7 @@ def test_loss_is_the_mean_over_images(case, evaluator, monkeypatch):
     x = case.problem.objective.normalize(SPLIT.images)
     logits, _ = learner.apply(state.params, state.batch_stats, x, training=False)
     expected = float(case.problem.objective.outer_loss(logits, SPLIT.labels))
-    monkeypatch.setattr(few_step, "_CHUNK_SIZE", 4)
+    monkeypatch.setattr(objectives, "_CHUNK_SIZE", 4)
     assert evaluator.score(SPLIT, 0, seed=2).loss == pytest.approx(expected, rel=1e-5)
 
 

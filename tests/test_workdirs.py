@@ -1,5 +1,6 @@
 """A run's folder: never somebody else's, and nothing lost or doubled when continued."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -230,9 +231,14 @@ def test_flags_that_are_not_whole_are_not_filled_up_with_defaults(tmp_path, prep
 
 @pytest.mark.parametrize("at", range(0, len(CONFIG.as_flagfile()) - 12, 9))
 def test_flags_cut_anywhere_are_no_other_run(tmp_path, at):
-    (tmp_path / "flags.txt").write_text(CONFIG.as_flagfile()[:at])
-    with pytest.raises(UserError):
-        workdirs.read_config(tmp_path)
+    text = CONFIG.as_flagfile()
+    (tmp_path / "flags.txt").write_text(text[:at])
+    if at < text.index("\n--workers"):
+        with pytest.raises(UserError):
+            workdirs.read_config(tmp_path)
+        return
+    with contextlib.suppress(UserError):  # what follows may change
+        assert workdirs.read_config(tmp_path).fixed() == CONFIG.fixed()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x80", b"a,b\n\0\n\x81"])
