@@ -271,6 +271,7 @@ def test_the_report_shows_returns_and_the_episode(finished, tmp_path):
     mean = results["teacher"]["test_return"]["mean"]
     assert f"| run | policy | {mean:.1f} |" in text
     assert f"reach a return of {mean:.1f} in CartPole-v1" in page
+    assert '"source": "A2C"' in page and '"source": "real data"' not in page
     gif = (folder / "episode.gif").read_bytes()
     assert base64.b64encode(gif).decode() in page
     assert (tmp_path / "run_0_episode.gif").read_bytes() == gif

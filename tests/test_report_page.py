@@ -22,7 +22,7 @@ import gtn_tf
 from nas.commands import report
 from nas.commands.report import ReportConfig
 from nas.reporting import cell_drawing, charts, provenance, run_groups
-from nas.reporting.comparisons import BOTH, PROXY, REAL, TEACHER, source_of
+from nas.reporting.comparisons import A2C, BOTH, PROXY, REAL, TEACHER, source_of
 from nas.reporting.content import Table
 from nas.spaces.registry import SPACES
 
@@ -266,7 +266,9 @@ def test_a_source_has_one_color_everywhere(tmp_path):
     specs = specs_of(make(tmp_path, *folders, reference=path, combine=cheap))
     assert len(specs) >= 10
     collect(specs)
-    assert found == {name: {color} for name, color in charts.COLORS.items()}
+    others = {A2C: {charts.COLORS[A2C]}}  # of pages of policies
+    expected = {name: {color} for name, color in charts.COLORS.items()}
+    assert found | others == expected
 
 
 def test_sources_of_judges():

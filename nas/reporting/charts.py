@@ -8,17 +8,24 @@ from typing import Any
 
 import altair
 
-from nas.reporting.comparisons import BOTH, PROXY, REAL, TEACHER
+from nas.reporting.comparisons import A2C, BOTH, PROXY, REAL, TEACHER
 
 COLORS = {
     TEACHER: "var(--teacher)",
     REAL: "var(--real)",
+    A2C: "var(--real)",
     PROXY: "var(--proxy)",
     BOTH: "var(--both)",
 }
 # Charts measure their labels with it, so that it has to be the one they are shown in.
 _FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-_SHAPES = {TEACHER: "circle", REAL: "square", PROXY: "diamond", BOTH: "triangle-up"}
+_SHAPES = {
+    TEACHER: "circle",
+    REAL: "square",
+    A2C: "square",
+    PROXY: "diamond",
+    BOTH: "triangle-up",
+}
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _HEIGHT, _ROW = 260, 24  # pixels of a chart, and of a row in a chart of rows
 

@@ -13,6 +13,7 @@ TEACHER, REAL, PROXY, BOTH = (
     "proxy",
     "teacher and others",
 )
+A2C = "A2C"  # beside policies
 # Evaluations that train on real data.
 _REAL = ("real_steps", "sum_of_losses", "early_stopped", "search", "final")
 

@@ -18,7 +18,7 @@ from gtn_tf.evaluation import tables
 from gtn_tf.runs import workdirs
 from gtn_tf.studies.policies import GIF
 from nas.reporting import charts, training_figures
-from nas.reporting.comparisons import REAL, TEACHER
+from nas.reporting.comparisons import A2C, TEACHER
 from nas.reporting.content import Figure, Part, Section, Table
 
 _HEADERS = ("run", "policies", "test return", "95 % interval", "frames")
@@ -123,7 +123,7 @@ def _figures(runs: list[PolicyRun]) -> Iterator[Figure]:
     commands = training_figures.commands(runs)
     lines = [(TEACHER, run.folder.name, run.curve) for run in runs]
     lines += [
-        (REAL, f"A2C beside {run.folder.name}", np.array(run.results["a2c"]["curve"]))
+        (A2C, f"A2C beside {run.folder.name}", np.array(run.results["a2c"]["curve"]))
         for run in runs
         if "a2c" in run.results
     ]
