@@ -116,12 +116,15 @@ def test_a_run_is_looked_at(quick, tmp_path, capsys):
     assert [row["inner_step"] for row in rows] == ["1"] * 10 + ["2"] * 10
     assert (folder / "realism" / "table.md").read_text() in capsys.readouterr().out
     assert not (folder / "evaluation.csv").exists()
+    steps = evaluate.next_steps(EvaluationConfig(str(tmp_path), measures="realism"))
+    assert steps[1] == f"bin/export --workdir={tmp_path}"
 
 
 def test_a_ready_teacher_is_looked_at(quick, tmp_path):
     config = EvaluationConfig("digits", measures="realism", output=str(tmp_path))
     evaluate.run(config)
     check_files(tmp_path / "realism", 320)
+    assert evaluate.next_steps(config) == [f"look at the figures in {tmp_path}"]
 
 
 @pytest.mark.parametrize(

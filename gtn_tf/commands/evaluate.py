@@ -267,8 +267,12 @@ def _summarize(folder: Path, rows: list[Row], table: str) -> None:
 def next_steps(config: EvaluationConfig) -> list[str]:
     """What a user may do then: commands, and others in words."""
     folder = shlex.quote(config.workdir)
+    looked = f"look at the figures in {shlex.quote(str(_output(config)))}"
+    is_run = (Path(config.workdir).expanduser() / "flags.txt").is_file()
+    if not config.measured and not is_run:  # an exported teacher
+        return [looked]
     return [
-        f"look at the figures in {shlex.quote(str(_output(config)))}",
+        looked,
         f"bin/export --workdir={folder}",
         f"bin/report {folder} --output=FOLDER",
     ]
