@@ -19,6 +19,7 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from sklearn.metrics import pairwise_distances_argmin
 
 from gtn_tf.data.dataset import Dataset, normalize
 from gtn_tf.evaluation import real_classifier
@@ -98,14 +99,9 @@ def boundary_distance(classifier: RealClassifier, x: np.ndarray) -> np.ndarray:
 
 def nearest_distance(x: np.ndarray, others: np.ndarray) -> np.ndarray:
     """From each of x [N, H, W, C] to the nearest of others [M, H, W, C], [N]."""
-    flat = others.reshape(len(others), -1)
-    squares = np.sum(flat**2, -1)
-    found = []
-    for chunk in _chunks(x):
-        own = chunk.reshape(len(chunk), -1)
-        nearest = (squares - 2 * own @ flat.T).argmin(-1)
-        found.append(np.linalg.norm(own - flat[nearest], axis=-1))
-    return np.concatenate(found)
+    own, flat = (values.reshape(len(values), -1) for values in (x, others))
+    nearest = pairwise_distances_argmin(own, flat)
+    return np.linalg.norm(own - flat[nearest], axis=-1)
 
 
 def high_frequency(x: np.ndarray) -> np.ndarray:

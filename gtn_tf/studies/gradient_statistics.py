@@ -30,7 +30,7 @@ def describe(estimates: np.ndarray, reference: np.ndarray) -> dict:
     """
     a, b = (values.astype(np.float64) for values in (estimates, reference))
     grams = np.stack([a @ a.T, a @ b.T, b @ b.T])
-    products = _products(grams)  # [3, 1 + samples]: of all rows, and without each
+    products = pair_products(grams)  # [3, 1 + samples]: of all rows, and without each
     aa, ab, bb = products
     norms = np.linalg.norm(a, axis=1)
     values = {
@@ -48,12 +48,19 @@ def describe(estimates: np.ndarray, reference: np.ndarray) -> dict:
     }
 
 
-def _products(grams: np.ndarray) -> np.ndarray:
-    """U of each matrix of products: of all rows, then without each of them."""
+def pair_products(grams: np.ndarray) -> np.ndarray:
+    """U of each matrix of products a_i . b_j: of all rows, then without each of them.
+
+    Args:
+      grams: [matrices, rows, rows].
+
+    Returns:
+      [matrices, 1 + rows].
+    """
     count = grams.shape[1]
     off = grams * (1 - np.eye(count))
     total = off.sum((1, 2))
-    without = total[:, None] - off.sum(1) - off.sum(2)  # [3, samples]
+    without = total[:, None] - off.sum(1) - off.sum(2)  # [matrices, rows]
     whole = total / (count * (count - 1))
     return np.c_[whole, without / ((count - 1) * (count - 2))]
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gtn_tf.studies import gradient_statistics
+
 
 class NoiseScale(NamedTuple):
     """Of n learners' meta-gradients.
@@ -46,16 +48,10 @@ class NoiseScale(NamedTuple):
 def noise_scale(products: np.ndarray) -> NoiseScale:
     """The noise scale from the products g_i . g_j [n, n] of n learners' gradients."""
     n = len(products)
-    own, total = np.trace(products), products.sum()
-    signal = (total - own) / (n * (n - 1))  # mean of g_i . g_j over i != j
-    # Without learner i its row and its column are gone.
-    without = (total - 2 * products.sum(1) + np.diag(products)) - (
-        own - np.diag(products)
-    )
-    leave_one_out = without / ((n - 1) * (n - 2))
-    deviations = leave_one_out - leave_one_out.mean()
-    error = float(np.sqrt((n - 1) / n * np.sum(deviations**2)))
-    return NoiseScale(float(signal), float(own / n - signal), error)
+    signal, *without = gradient_statistics.pair_products(products[None])[0]
+    error = float(np.sqrt((n - 1) * np.var(without)))
+    noise = np.trace(products) / n - signal
+    return NoiseScale(float(signal), float(noise), error)
 
 
 def all_reduce_seconds(num_bytes: int, num_workers: int, gigabits: float) -> float:
