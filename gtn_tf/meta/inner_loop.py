@@ -79,11 +79,14 @@ def unroll(step: Callable[[Any, Any], Any], state: Any, inputs: Any, num_steps: 
       inputs: nest of tensors with time first, [num_steps, ...].
     """
 
-    def at(t):
-        return tf.nest.map_structure(lambda values: values[t], inputs)
-
     if num_steps == 1:
-        return step(state, at(0))
+        return step(state, tf.nest.map_structure(lambda values: values[0], inputs))
+    # The gradient of values[t] would have the size of all values at every step.
+    arrays = tf.nest.map_structure(_array, inputs)
+
+    def at(t):
+        return tf.nest.map_structure(lambda array: array.read(t), arrays)
+
     _, state = tf.while_loop(
         lambda t, _: t < num_steps,
         lambda t, state: (t + 1, step(state, at(t))),
@@ -91,3 +94,14 @@ def unroll(step: Callable[[Any, Any], Any], state: Any, inputs: Any, num_steps: 
         maximum_iterations=num_steps,
     )
     return state
+
+
+def _array(values: tf.Tensor) -> tf.TensorArray:
+    """The same values, each along the first axis on its own."""
+    array = tf.TensorArray(
+        values.dtype,
+        size=values.shape[0],
+        element_shape=values.shape[1:],
+        clear_after_read=False,
+    )
+    return array.unstack(values)

@@ -1,16 +1,17 @@
 """How much memory a meta-gradient takes at its peak, and which policy fits.
 
-    kept whole      (T + 1) step
-    recomputed      (length + 1) step + ceil(T / length) state        (Appendix D)
+    kept whole      (T + 1) step + once
+    recomputed      (length + 1) step + ceil(T / length) state + once    (Appendix D)
 
 `step` is what one inner step keeps for the way back, which holds about as much again
 while it goes through one step; `state` is a learner's parameters and its optimizer's
-slots; `length` is that of a segment. A constant for TensorFlow's own program comes on
-top.
+slots; `length` is that of a segment; `once` is what is there whatever is kept. A
+constant for TensorFlow's own program comes on top.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from pathlib import Path
@@ -20,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
-from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
 
 _SHARE = 0.8  # of the memory that is available; the rest is for what is not counted
 _CGROUP_FILES = (  # limit and usage
@@ -31,6 +32,9 @@ _CGROUP_FILES = (  # limit and usage
 # learner of each kind with Muon; attention, within its layer, has kept the most.
 _MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 10, 30
 _PROGRAM_BYTES = 150_000_000  # graphs and their plans, measured on MNIST's learners
+# What is learned has two gradients, before and after clipping, and Adam's two slots.
+# Both numbers were measured on MNIST, with T of 300 and 600.
+_COPIES_OF_LEARNED, _COPIES_OF_DRAWN = 4, 1.5
 _FLOAT_BYTES = 4  # bfloat16 casts products only, and their inputs are kept
 
 
@@ -40,10 +44,12 @@ class Sizes(NamedTuple):
     Attributes:
       step: for the way back through one inner step.
       state: between two inner steps.
+      once: for all steps together, as of `held_throughout`.
     """
 
     step: int
     state: int
+    once: int = 0
 
 
 def num_outputs(model: keras.Model) -> int:
@@ -65,6 +71,27 @@ def largest_sizes(num_outputs: int, num_params: int, batch_size: int) -> Sizes:
     step = _MOST_PER_OUTPUT * num_outputs * batch_size
     step += _MOST_PER_PARAMETER * num_params
     return Sizes(_FLOAT_BYTES * step, 2 * _FLOAT_BYTES * num_params)
+
+
+def held_throughout(problem: MetaProblem) -> int:
+    """Bytes for what is learned and for the objective's batches, of all inner steps.
+
+    With T in the hundreds the latents, and one batch for each intermediate loss, take
+    more than a learner's activations.
+    """
+    learned = sum(_num_bytes(v.shape, v.dtype) for v in problem.variables)
+    sample = functools.partial(
+        problem.objective.sample, problem.num_intermediate_losses + 1
+    )
+    traced = tf.function(sample, autograph=False).get_concrete_function(
+        tf.TensorSpec([2], tf.int32)
+    )
+    drawn = sum(_num_bytes(out.shape, out.dtype) for out in traced.outputs)
+    return int(_COPIES_OF_LEARNED * learned + _COPIES_OF_DRAWN * drawn)
+
+
+def _num_bytes(shape, dtype) -> int:
+    return math.prod(shape) * tf.as_dtype(dtype).size
 
 
 def kept_by_step(program: tf.types.experimental.ConcreteFunction) -> int:
@@ -98,7 +125,8 @@ def peak_bytes(sizes: Sizes, num_inner_steps: int, policy: MemoryPolicy) -> int:
     """Estimated bytes that one meta-gradient adds to the process at its peak."""
     length = policy.segment_length if policy.recompute else num_inner_steps
     states = math.ceil(num_inner_steps / length) if policy.recompute else 0
-    return (length + 1) * sizes.step + states * sizes.state + _PROGRAM_BYTES
+    kept = (length + 1) * sizes.step + states * sizes.state
+    return kept + sizes.once + _PROGRAM_BYTES
 
 
 def with_least_memory(sizes: Sizes, num_inner_steps: int) -> MemoryPolicy:

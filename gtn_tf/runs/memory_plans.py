@@ -80,7 +80,7 @@ def make(
     available = memory.available_bytes()
     bounds = {spec: _bound(spec, problem) for spec in specs}
     largest = max(bounds, key=lambda spec: bounds[spec].step)
-    sizes = bounds[largest]
+    sizes = bounds[largest]._replace(once=memory.held_throughout(problem))
     bound = memory.peak_bytes(sizes, steps, _KEPT)
     one = config.num_inner_steps == 1  # without a loop, in which to count
     is_bound = one or (bound <= _SMALL and memory.fits(bound, available))
