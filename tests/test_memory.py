@@ -191,9 +191,28 @@ def test_small_problems_are_not_counted(plan_with, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    "changes, num_traced",
+    [({}, 1), ({"recompute": "always"}, 2), ({"estimator": "combined"}, 2)],
+)
+def test_what_was_traced_to_count_trains(monkeypatch, changes, num_traced):
+    trace, calls = outer_loop.trace, []
+    monkeypatch.setattr(memory_plans, "_SMALL", 0)
+    monkeypatch.setattr(
+        outer_loop, "trace", lambda *args: calls.append(args) or trace(*args)
+    )
+    config = dataclasses.replace(problems.SMALL_RUN, **changes)
+    setup = run_setup.build(config, loaders.load("digits", None, 0))
+    policy = setup.memory_plan.policy
+    step = run_setup.build_outer_step(setup, tf.Variable(1.0), policy)
+    assert not setup.memory_plan.traced  # which would outlive training there
+    assert np.isfinite(step(0, 0).meta_loss)
+    assert len(calls) == num_traced
+
+
 def test_a_run_goes_on_in_the_way_that_it_began(tmp_path, capsys):
     sizes = Sizes(10**6, 1000)
-    plan = MemoryPlan(FIVE, sizes, False, 10**9, 10)
+    plan = MemoryPlan(FIVE, sizes, False, 10**9, 10, {})
     assert memory_plans.of_run(tmp_path, plan) == FIVE
     assert (
         "again for segments of 5 inner steps, about 0.2 GB" in capsys.readouterr().err

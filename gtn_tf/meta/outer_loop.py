@@ -108,6 +108,7 @@ class OuterStep:
       replicas: what the K learners are shared out among.
       estimator: of each learner's meta-gradient.
       adversary: a second term of the outer loss, or None.
+      compiled: what `trace` made of learners so far; the others follow when drawn.
     """
 
     problem: MetaProblem
@@ -119,15 +120,17 @@ class OuterStep:
     replicas: Replicas = ONE_REPLICA
     estimator: Estimator = BACKPROPAGATION
     adversary: Adversary | None = None
+    compiled: dict[learners.LearnerSpec, Callable] = dataclasses.field(
+        default_factory=dict
+    )
 
     def __post_init__(self):
-        self._compiled: dict[learners.LearnerSpec, Callable] = {}
         self._update = tf.function(self._apply, autograph=False)
 
     @property
     def num_compiled(self) -> int:
         """Programs traced so far: one for each spec that has been drawn."""
-        return len(self._compiled)
+        return len(self.compiled)
 
     def __call__(self, outer_step: int, seed: int) -> StepResult:
         """Trains the step's learners, and moves the variables by one step of Adam.
@@ -166,9 +169,9 @@ class OuterStep:
 
     def _meta_gradient(self, spec: learners.LearnerSpec) -> Callable:
         """seed [2] -> StepResult, clipped gradients."""
-        if spec not in self._compiled:
-            self._compiled[spec] = self._compile(spec)
-        return self._compiled[spec]
+        if spec not in self.compiled:
+            self.compiled[spec] = self._compile(spec)
+        return self.compiled[spec]
 
     def _compile(self, spec: learners.LearnerSpec) -> Callable:
         policy = self.memory_policy

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import tensorflow as tf
+
 from gtn_tf.errors import UserError
 from gtn_tf.meta import memory, outer_loop
 from gtn_tf.meta.memory import Sizes
@@ -36,6 +38,8 @@ class MemoryPlan(NamedTuple):
       is_bound: `sizes` are bounds, and were not counted.
       available: bytes when it was made; 0 where nobody knows.
       num_inner_steps: that are differentiated, by the run's estimator.
+      traced: what was traced to count, by its learner, where training can go on with
+        it; else empty.
     """
 
     policy: MemoryPolicy
@@ -43,6 +47,7 @@ class MemoryPlan(NamedTuple):
     is_bound: bool
     available: int
     num_inner_steps: int
+    traced: dict[LearnerSpec, tf.types.experimental.ConcreteFunction]
 
     @property
     def peak_bytes(self) -> int:
@@ -84,11 +89,15 @@ def make(
     bound = memory.peak_bytes(sizes, steps, _KEPT)
     one = config.num_inner_steps == 1  # without a loop, in which to count
     is_bound = one or (bound <= _SMALL and memory.fits(bound, available))
+    traced = {}
     if not is_bound:
         program = outer_loop.trace(problem, largest, config.clip_norm, _KEPT)
         sizes = sizes._replace(step=memory.kept_by_step(program))
+        traced[largest] = program
     policy = _choose(config, steps, sizes, available)
-    plan = MemoryPlan(policy, sizes, is_bound, available, steps)
+    if policy != _KEPT or config.estimator != "backpropagation":
+        traced = {}
+    plan = MemoryPlan(policy, sizes, is_bound, available, steps, traced)
     memory.check_fits(plan.peak_bytes, available)
     return plan
 
@@ -118,6 +127,14 @@ def _choose(
     if config.segment_length:
         return MemoryPolicy(recompute=True, segment_length=config.segment_length)
     return memory.with_least_memory(sizes, steps)
+
+
+def take_traced(plan: MemoryPlan, policy: MemoryPolicy) -> dict:
+    """The plan's programs for whoever trains in this way; the plan forgets them, since
+    they would outlive training in it."""
+    found = dict(plan.traced) if policy == plan.policy else {}
+    plan.traced.clear()
+    return found
 
 
 def of_run(folder: Path, plan: MemoryPlan) -> MemoryPolicy:

@@ -214,6 +214,7 @@ def build_outer_step(
         setup.replicas,
         ESTIMATORS[config.estimator].of_run(config),
         _build_adversary(setup, spec, rate_factor),
+        memory_plans.take_traced(setup.memory_plan, memory_policy),
     )
 
 
