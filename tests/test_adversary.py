@@ -74,11 +74,26 @@ def test_the_discriminator_moves_towards_telling_them_apart():
     real = (images.numpy() / 64 - 2).reshape(problems.BATCH_SIZE, -1)
     fake = adversary.teacher.pixels.numpy().reshape(problems.BATCH_SIZE, -1)
     adversary.added(SEED, [adversary.teacher.pixels], [adversary.teacher.pixels])
+    terms = [
+        np.mean(np.log1p(np.exp(values.sum(1)))) for values in (-fake, -real, fake)
+    ]
+    expected = [terms[0], terms[1] + terms[2]]
+    np.testing.assert_allclose(adversary.last, expected, rtol=1e-5)
     moved = adversary.discriminator.get_weights()[0][:, 0] - 1
     expected = (
         sigmoid(-real.sum(1)) @ real - sigmoid(fake.sum(1)) @ fake
     ) / problems.BATCH_SIZE
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
+
+
+def scalars(folder, name):
+    return [
+        float(tf.make_ndarray(value.tensor))
+        for path in sorted(folder.glob("events.out.tfevents.*"))
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == name
+    ]
 
 
 def train(config, digits, folder):
@@ -98,6 +113,11 @@ def test_continuing_equals_not_stopping(digits, tmp_path, teacher):
     assert_same_values(final_values(parts), final_values(whole))
     train(dataclasses.replace(config, adversarial_weight=0.0), digits, plain)
     assert without_seconds(plain) != without_seconds(whole)
+    for name in ("adversarial_loss", "discriminator_loss"):
+        found = scalars(whole, name)
+        assert len(found) == 4 and found == scalars(parts, name)
+        assert min(found) > 0 and len(set(found)) == 4
+        assert not scalars(plain, name)
 
 
 def test_the_guard_puts_the_discriminator_back(digits):

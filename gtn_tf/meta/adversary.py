@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,13 @@ import tensorflow as tf
 from gtn_tf.teachers.base import Teacher
 
 _STREAM = 1 << 20  # folded into seeds: no learner of an outer step has this index
+
+
+class AdversarialLosses(NamedTuple):
+    """What both sides lose in one outer step."""
+
+    adversarial_loss: tf.Tensor  # the teacher's term: 0.69 where it is guessed at
+    discriminator_loss: tf.Tensor  # of two terms: 1.39 where it guesses
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,6 +40,7 @@ class Adversary:
       draw: (num_batches, batch_size, seed) -> raw real images, labels.
       normalize: raw images -> x.
       weight: w, above 0 and at most 1.
+      last: losses of the last step, to be shown; no step depends on them.
     """
 
     teacher: Teacher
@@ -40,6 +49,9 @@ class Adversary:
     draw: Callable
     normalize: Callable
     weight: float
+    last: AdversarialLosses = dataclasses.field(
+        default_factory=lambda: AdversarialLosses(tf.Variable(0.0), tf.Variable(0.0))
+    )
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -81,4 +93,6 @@ class Adversary:
         gradients = tape.gradient(loss, variables, unconnected_gradients=zero)
         moves = tape.gradient(own_loss, learned)
         self.optimizer.apply(moves, self.discriminator.trainable_variables)
+        for told, value in zip(self.last, (loss, own_loss), strict=True):
+            told.assign(tf.cast(value, told.dtype))
         return [tf.convert_to_tensor(gradient) for gradient in gradients]

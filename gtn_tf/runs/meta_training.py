@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gtn_tf.errors import UserError
 from gtn_tf.evaluation import few_step
 from gtn_tf.meta import outer_loop
+from gtn_tf.meta.adversary import AdversarialLosses
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import (
@@ -191,6 +192,11 @@ class _Run:
         seed = self.setup.config.seed
         return self.guard(lambda number: self._step(number, seed), outer_step)
 
+    def adversarial_losses(self) -> list[AdversarialLosses]:
+        """Those of the last step, where there is a discriminator."""
+        adversary = self._step.adversary
+        return [] if adversary is None else [adversary.last]
+
     def save(self, progress: Progress) -> None:
         if self._checkpoints:
             self._checkpoints.save(progress, self._state())
@@ -240,7 +246,7 @@ class _Recorder:
 
     def __call__(self, progress: Progress, result: StepResult) -> None:
         config = self._run.setup.config
-        self._summaries.step(progress, result)
+        self._summaries.step(progress, result, *self._run.adversarial_losses())
         last = progress.outer_step == config.num_outer_steps
         accuracy = None
         if last or progress.outer_step % config.validate_every == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata as image_metadata
 
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
-from gtn_tf.meta.outer_loop import Progress, StepResult
+from gtn_tf.meta.outer_loop import Progress
 from gtn_tf.runs import files
 
 
@@ -33,11 +34,12 @@ class Summaries:
             trial = "/".join(folder.absolute().parts[-2:])
             hparams.hparams(flags, trial_id=trial)
 
-    def step(self, progress: Progress, result: StepResult) -> None:
-        """Scalars of one outer step."""
+    def step(self, progress: Progress, *results: NamedTuple) -> None:
+        """Scalars of one outer step, by their names."""
         with self._appending(progress):
-            for name, value in zip(result._fields, result, strict=True):
-                tf.summary.scalar(name, value)
+            for result in results:
+                for name, value in result._asdict().items():
+                    tf.summary.scalar(name, value)
 
     def validation(
         self,
