@@ -121,6 +121,11 @@ COMPARISONS = {
         against={name: f"{name}, real" for name in _LEFT_OUT},
         by_kind=True,
     ),
+    # Whether products of bfloat16 numbers, which --precision=auto takes, cost accuracy.
+    "precision": Comparison(
+        "validation",
+        {"float32": {"precision": "float32"}, "bfloat16": {"precision": "bfloat16"}},
+    ),
     # What the paper leaves open, one change of the defaults at a time.
     "recipe": Comparison(
         "validation",
