@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop, inner_optimizers, meta_gradients, objectives
+from gtn_tf.meta import inner_optimizers, meta_gradients, objectives
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.networks import generators, layers, learners, stateless
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teachers.base import Teacher, TeacherSpec
+from gtn_tf.teachers.closed_loop import ClosedLoop
 from gtn_tf.teachers.distillation import Distillation
 from gtn_tf.teachers.gtn import GTN
 from gtn_tf.teachers.real_data import Real
@@ -85,6 +86,9 @@ INITIAL = {
 }
 
 
+GENERATORS = {"gtn": GTN, "closed_loop": ClosedLoop, "state_actions": StateActions}
+
+
 class Case(NamedTuple):
     problem: meta_gradients.MetaProblem
     learner: stateless.StatelessModel
@@ -128,6 +132,7 @@ class CaseSpec:
       normalization: as in `LearnerSpec`; "none" for the first two.
       every: intermediate_loss_every.
       initial: of the inner hyperparameters; None for the optimizer's in `INITIAL`.
+      moved: whether variables that begin at zero have been moved, as by training.
     """
 
     teacher: str = "distillation"
@@ -144,6 +149,17 @@ class CaseSpec:
     weight_norm: bool = True
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
     precision: str = "float64"
+    moved: bool = True
+
+
+def move(variables) -> None:
+    """Gives values to what begins at zero, so that no gradient vanishes."""
+    for index, variable in enumerate(variables):
+        name = variable.name.partition(":")[0]
+        if name.startswith(("response_", "inner_loss_")) and not np.any(variable):
+            shape, seed = variable.shape, [index, 9]
+            values = tf.random.stateless_normal(shape, seed, dtype=variable.dtype)
+            variable.assign(0.3 * values)
 
 
 def build_dense_model(spec: CaseSpec) -> keras.Model:
@@ -198,7 +214,7 @@ def build_teacher(spec: CaseSpec) -> Teacher:
         labels=spec.labels,
         dtype=dtype,
     )
-    if spec.teacher in ("gtn", "state_actions"):
+    if spec.teacher in GENERATORS:
         generator_spec = generators.GeneratorSpec(
             latent_size=LATENT_SIZE,
             num_classes=NUM_CLASSES,
@@ -211,8 +227,7 @@ def build_teacher(spec: CaseSpec) -> Teacher:
             num_values=NUM_CLASSES if spec.teacher == "state_actions" else 0,
         )
         generator = generators.build_generator(generator_spec, seed=0)
-        kind = StateActions if spec.teacher == "state_actions" else GTN
-        return kind(teacher_spec, generator, seed=1)
+        return GENERATORS[spec.teacher](teacher_spec, generator, seed=1)
     if spec.teacher == "distillation":
         return Distillation(teacher_spec, seed=1)
     return Real(teacher_spec, draw, functools.partial(normalize, dtype=dtype))
@@ -231,7 +246,7 @@ def build_case(**options) -> Case:
             dtype,
         ),
         INNER_OPTIMIZERS[spec.optimizer],
-        INNER_LOSSES[spec.inner_loss],
+        INNER_LOSSES[spec.inner_loss](dtype=dtype),
         objectives.Classification(
             draw=draw,
             batch_size=OUTER_BATCH_SIZE,
@@ -240,6 +255,8 @@ def build_case(**options) -> Case:
         ),
         spec.every,
     )
+    if spec.moved:
+        move(problem.variables)
     shape = [problem.num_intermediate_losses + 1, OUTER_BATCH_SIZE]
     outer_batches = objectives.OuterBatches(
         random_images([*shape, *spec.image_shape], 5), random_labels(shape, 6)
@@ -252,7 +269,7 @@ def gradient_function(case: Case, memory_policy):
     problem, learner, _ = case
 
     def function(seed, outer_batches):
-        state = inner_loop.initial_state(learner, problem.optimizer, seed)
+        state = problem.begin(learner, seed)
         return meta_gradients.meta_gradient(
             problem, learner, state, seed, outer_batches, memory_policy
         )
@@ -266,7 +283,7 @@ def loss_function(case: Case):
 
     @tf.function(autograph=False)
     def function(seed, outer_batches):
-        state = inner_loop.initial_state(learner, problem.optimizer, seed)
+        state = problem.begin(learner, seed)
         _, _, total = meta_gradients.train_and_score(
             problem, learner, state, seed, outer_batches, KEPT
         )

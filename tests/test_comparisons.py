@@ -12,7 +12,7 @@ from gtn_tf.errors import Diverged
 from gtn_tf.evaluation import few_step, measures, real_classifier
 from gtn_tf.runs import meta_training
 from gtn_tf.runs.locks import locked
-from gtn_tf.studies import comparisons
+from gtn_tf.studies import comparisons, paired
 from gtn_tf.studies.catalog import Comparison
 
 CONFIG = dataclasses.replace(
@@ -228,6 +228,34 @@ def test_a_variant_is_compared_with_its_rival_on_unseen_architectures():
     p = measures.p_value([0.9, 0.8, 0.7, 0.95], [0.5, 0.6, 0.65, 0.7])
     assert gtn[headers.index("p")] == f"{p:.2g}"
     assert real[headers.index("p")] == ""
+
+
+def test_a_reference_is_compared_seed_by_seed_and_learner_by_learner():
+    def record(variant, seed, accuracy, without=(), diverged=False):
+        values = {"variant": variant, "seed": seed, "diverged": diverged}
+        return values | {"accuracy": accuracy, "without_feedback": list(without)}
+
+    own = [
+        record("new", 0, [0.9, 0.8], without=[0.7, 0.8]),
+        record("new", 1, [0.6, 0.8], without=[0.6, 0.7]),
+        record("new", 2, [0.1, 0.1]),  # its rival has diverged
+    ]
+    others = [
+        record("old", 0, [0.5, 0.6]),
+        record("old", 1, [0.65, 0.7]),
+        record("old", 2, [], diverged=True),
+    ]
+    cells = paired.cells("old", own, [*own, *others])
+    p = measures.p_value([0.9, 0.8, 0.6, 0.8], [0.5, 0.6, 0.65, 0.7])
+    # Means 0.85 and 0.7 beside 0.55 and 0.675.
+    assert cells == {
+        "points more than old": "+16.25 (+2.50 to +30.00)",
+        "p": f"{p:.2g}",
+        "without feedback": "70.00%",
+    }
+    assert set(cells) == set(paired.headers("old"))
+    assert paired.cells("old", others[:2], [*own, *others]) == {}
+    assert paired.headers("") == []
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ FLAGFILES = pathlib.Path(__file__).resolve().parent.parent / "gtn_tf" / "flagfil
 FIELDS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 
 CHOICES = {
-    "teacher": "gtn, distillation, state_actions, real",
+    "teacher": "gtn, closed_loop, distillation, state_actions, real",
     "curriculum": "none, all_shuffled, shuffled_batch, full",
     "labels": "hard, learned, generated",
     "normalization": "batch, center, layer, none",
     "inner_optimizer": "sgd, adam, muon",
     "objective": "classification, actor_critic, another",
-    "inner_loss": "cross_entropy, mean_squared_error",
+    "inner_loss": "cross_entropy, mean_squared_error, learned",
     "inner_hyperparameters": "shared, per_step",
     "augment": "auto, always, never",
     "recompute": "auto, always, never",
@@ -248,6 +248,11 @@ def test_ranges(name):
             {"curriculum": "none", "teacher": "distillation"},
             "--curriculum=none contradicts --teacher=distillation: pixels are "
             "stored, not drawn; give all_shuffled, shuffled_batch or full",
+        ),
+        (
+            {"curriculum": "none", "teacher": "closed_loop"},
+            "--curriculum=none contradicts --teacher=closed_loop: it changes latents "
+            "that are stored; give all_shuffled, shuffled_batch or full",
         ),
         (
             {"estimator": "combined", "es_pairs": 1},

@@ -151,7 +151,7 @@ class Shown(problems.Teacher):
 def quadratic(monkeypatch):
     """(every, values of the variable) -> a function: estimator, seed -> Estimate."""
 
-    def add(learner, optimizer, inner_loss, state, batch, hyperparameters):
+    def add(learner, optimizer, inner_loss, state, batch, hyperparameters, feedback):
         return state._replace(params=state.params + batch[0]), None
 
     monkeypatch.setattr(inner_loop, "inner_step", add)

@@ -8,7 +8,7 @@ import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop
+from gtn_tf.meta import inner_loop, inner_losses
 from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.networks import learners
 from gtn_tf.networks.families import FAMILIES
@@ -195,14 +195,14 @@ def test_training_on_one_batch_lowers_the_inner_loss(family):
 
     def loss(state):
         logits, _ = learner.apply(state.params, state.batch_stats, batch[0], True)
-        return inner_loop.cross_entropy(batch[1], logits)
+        return inner_losses.cross_entropy(batch[1], logits)
 
     @tf.function(autograph=False)
     def train(seed):
         start = inner_loop.initial_state(learner, optimizer, seed)
         end = inner_loop.unroll(
             lambda state, _: inner_loop.inner_step(
-                learner, optimizer, inner_loop.cross_entropy, state, batch, rates
+                learner, optimizer, inner_losses.cross_entropy, state, batch, rates
             )[0],
             start,
             tf.range(30),

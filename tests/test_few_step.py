@@ -227,9 +227,9 @@ def test_trials_are_whole_trainings_and_tell_the_late_loss(case, monkeypatch):
     for scale, loss in tried.items():
         problem = scaled_problem(case.problem, scale)
         compiled = CompiledLearner(problem, learners.build_model(SPECS[0]))
-        state, plan = compiled.begin(seed)
+        state, shown = compiled.begin(seed)
         for step in range(NUM_STEPS - 1):
-            state = compiled.step(state, plan, tf.constant(step))
+            state, shown = compiled.step(state, shown, tf.constant(step))
         x, targets = problem.teacher.batch(NUM_STEPS - 1, tf.constant([0, 0]))
         logits, _ = compiled.learner.apply(
             state.params, state.batch_stats, x, training=True

@@ -1,10 +1,12 @@
+import functools
+
 import keras
 import numpy as np
 import problems
 import pytest
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop
+from gtn_tf.meta import inner_loop, inner_losses
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 
 SEED = tf.constant(problems.SEED)
@@ -15,33 +17,29 @@ def test_cross_entropy():
     targets = np.array([[0.0, 1.0, 0.0], [0.2, 0.3, 0.5]])
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = -np.mean((targets * log_probabilities).sum(1))
-    np.testing.assert_allclose(inner_loop.cross_entropy(targets, logits), expected)
+    np.testing.assert_allclose(inner_losses.cross_entropy(targets, logits), expected)
 
 
 def test_mean_squared_error():
     outputs = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 5.0]])
     targets = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     # (1 + 1 + 9 + 0 + 1 + 16) / 6
-    np.testing.assert_allclose(inner_loop.mean_squared_error(targets, outputs), 28 / 6)
-    assert {
-        "cross_entropy": inner_loop.cross_entropy,
-        "mean_squared_error": inner_loop.mean_squared_error,
-    } == INNER_LOSSES
+    loss = inner_losses.mean_squared_error
+    np.testing.assert_allclose(loss(targets, outputs), 28 / 6)
 
 
 def train(case, num_steps=problems.NUM_STEPS):
     """The states after 0, 1, ... num_steps inner steps."""
     problem, learner, _ = case
     values = problem.hyperparameters.values()
-    state = inner_loop.initial_state(learner, problem.optimizer, SEED)
+    state = problem.begin(learner, SEED)
     states = [state]
     for t in range(num_steps):
-        state, _ = inner_loop.inner_step(
+        state, _ = problem.step(
             learner,
-            problem.optimizer,
-            problem.inner_loss,
+            problem.weights(),
             state,
-            problem.teacher.batch(t, SEED),
+            [values[t] for values in problem.teacher.plan(SEED)],
             tuple(values[name][t] for name in problem.optimizer.names),
         )
         states.append(state)
@@ -60,7 +58,7 @@ def test_initial_state_remembers_nothing():
 
 @pytest.mark.parametrize("inner_loss", INNER_LOSSES)
 def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
-    case = problems.build_case(learner="dense", inner_loss=inner_loss)
+    case = problems.build_case(learner="dense", inner_loss=inner_loss, moved=False)
     before, after = train(case, num_steps=1)
     x, targets = case.problem.teacher.batch(0, SEED)
     model = case.learner.assign(before.params, before.batch_stats)
@@ -69,7 +67,9 @@ def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
             from_logits=True, dtype="float64"
         ),
         "mean_squared_error": keras.losses.MeanSquaredError(dtype="float64"),
-    }[inner_loss]
+    }
+    # A learned loss begins as cross-entropy.
+    loss = loss.get(inner_loss, loss["cross_entropy"])
     with tf.GradientTape() as tape:
         value = loss(targets, model(x, training=True))
     gradients = tape.gradient(value, model.trainable_variables)
@@ -86,21 +86,24 @@ def test_inner_step_follows_the_gradient_of_its_loss(inner_loss):
 def test_training_lowers_the_inner_loss(inner_loss, optimizer):
     """Fifteen steps on one batch."""
     case = problems.build_case(
-        learner="dense", inner_loss=inner_loss, optimizer=optimizer
+        learner="dense", inner_loss=inner_loss, optimizer=optimizer, moved=False
     )
     problem, learner, _ = case
+    loss_of = functools.partial(
+        problem.inner_loss, weights=problem.inner_loss.weights()
+    )
     batch = problem.teacher.batch(0, SEED)
     values = [tf.constant(v, tf.float64) for v in problems.INITIAL[optimizer].values()]
     state = inner_loop.initial_state(learner, problem.optimizer, SEED)
 
     def loss(state):
         logits, _ = learner.apply(state.params, state.batch_stats, batch[0], True)
-        return problem.inner_loss(batch[1], logits).numpy()
+        return loss_of(batch[1], logits).numpy()
 
     before = loss(state)
     for _ in range(15):
         state, _ = inner_loop.inner_step(
-            learner, problem.optimizer, problem.inner_loss, state, batch, values
+            learner, problem.optimizer, loss_of, state, batch, values
         )
     assert loss(state) < 0.3 * before
 

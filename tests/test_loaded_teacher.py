@@ -13,8 +13,8 @@ import tensorflow as tf
 import gtn_tf
 from gtn_tf.data.dataset import Dataset, Split
 from gtn_tf.export import saved_models
-from gtn_tf.meta import inner_loop
-from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
+from gtn_tf.meta import inner_losses
+from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.teaching import (
     batch_statistics,
     classifiers,
@@ -170,23 +170,25 @@ def test_an_image_does_not_depend_on_its_neighbors(teacher):
         {"teacher": "gtn", "per_step": False},
         {"optimizer": "adam"},
         {"inner_loss": "mean_squared_error"},
+        {"inner_loss": "learned"},
+        {"teacher": "closed_loop"},
     ],
 )
 def test_teaching_is_the_inner_loop(tmp_path, options):
     """A learner of the library, taught as a Keras model, equals the unrolled loop."""
     case = export_case(tmp_path, learner="dense", **options)
     problem, learner, _ = case
-    state = inner_loop.initial_state(learner, problem.optimizer, tf.constant([1, 2]))
+    state = problem.begin(learner, tf.constant([1, 2]))
     model = learner.assign(state.params, state.batch_stats)
     before = [np.array(v) for v in model.weights]
     values = problem.hyperparameters.values()
+    plan = problem.teacher.plan(tf.constant([0, 0]))
     for step in range(T):
-        state, _ = inner_loop.inner_step(
+        state, _ = problem.step(
             learner,
-            problem.optimizer,
-            problem.inner_loss,
+            problem.weights(),
             state,
-            problem.teacher.batch(step, tf.constant([0, 0])),
+            [values[step] for values in plan],
             tuple(values[name][step] for name in problem.optimizer.names),
         )
     assert gtn_tf.load_teacher(tmp_path).teach(model, rate_scale=1.0) is model
@@ -1077,7 +1079,7 @@ def test_rates_that_are_too_large_are_scaled_down(teacher, monkeypatch):
 
     def loss(model):
         logits = model(x)
-        return float(INNER_LOSSES["cross_entropy"](targets, logits))
+        return float(inner_losses.cross_entropy(targets, logits))
 
     scale = teacher.choose_rate_scale(chosen)
     assert scale <= 1 / 4

@@ -74,6 +74,10 @@ CASES = {
     "distillation-transformer-adam": dict(
         learner="transformer:4-5", optimizer="adam", num_steps=3
     ),
+    # What the learner says counts, so that a response of zero would not do.
+    "closed_loop-dense": dict(
+        teacher="closed_loop", learner="dense", every=1, inner_loss="learned"
+    ),
     "real-transformer-muon": dict(
         teacher="real", learner="transformer:4-5", optimizer="muon", num_steps=3
     ),
@@ -218,6 +222,9 @@ SEGMENT_CASES = {
     "distillation": dict(**SMALL),
     "distillation-intermediate": dict(every=2, **SMALL),
     "real": dict(teacher="real", every=2, **SMALL),
+    "closed_loop": dict(
+        teacher="closed_loop", inner_loss="learned", every=2, num_steps=3, **SMALL
+    ),
 }
 
 
@@ -254,6 +261,8 @@ def test_gradient_does_not_depend_on_segment_length(name, length):
     [
         # Integers are shown at every step here: labels and raw images.
         ("real", MemoryPolicy(recompute=True, segment_length=2), True),
+        ("closed_loop", MemoryPolicy(recompute=True), True),
+        ("closed_loop", MemoryPolicy(recompute=True, segment_length=2), True),
         (
             "distillation-intermediate",
             MemoryPolicy(recompute=False, segment_length=2),

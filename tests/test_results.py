@@ -63,6 +63,16 @@ def test_the_tables_of_the_appendices_are_those_of_the_records(study):
     assert table in (MEASURED.parent / "docs" / "appendices.md").read_text()
 
 
+def test_the_closed_loop_is_that_of_the_records():
+    paths = (MEASURED / "digits_closed_loop").glob("*/seed_*/record.json")
+    records = sorted(
+        (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
+    )
+    assert len(records) == 5 * len(catalog.COMPARISONS["closed_loop"].variants)
+    table = comparisons.format_table(catalog.COMPARISONS["closed_loop"], records)
+    assert table in (MEASURED.parent / "docs" / "closed_loop.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_realism_is_that_of_the_record(name):
     table = (MEASURED / f"realism_{name}" / "table.md").read_text()

@@ -110,6 +110,22 @@ def test_killed_at_random_moments(start, undisturbed, tmp_path):
     assert_same_run(tmp_path, undisturbed)
 
 
+def test_a_closed_loop_with_a_learned_loss_killed(start, tmp_path):
+    changes = {
+        "teacher": "closed_loop",
+        "inner_loss": "learned",
+        "generator_widths": "8-4-4",
+        "latent_size": 4,
+        "num_inner_steps": 2,
+        "num_outer_steps": 30,
+    }
+    process = start(tmp_path / "undisturbed", **changes)
+    process.join()
+    assert process.exitcode == 0
+    killed_until_done(start, tmp_path / "killed", 2, 15, **changes)
+    assert_same_run(tmp_path / "killed", tmp_path / "undisturbed")
+
+
 @pytest.mark.long
 def test_the_default_run_killed(start, tmp_path):
     fields = dataclasses.fields(TrainingConfig)

@@ -27,6 +27,8 @@ TEACHERS = [
     ("gtn", "shuffled_batch", "learned"),
     ("gtn", "none", "generated"),
     ("gtn", "full", "generated"),
+    ("closed_loop", "all_shuffled", "hard"),
+    ("closed_loop", "full", "learned"),
     ("distillation", "all_shuffled", "hard"),
     ("distillation", "shuffled_batch", "hard"),
     ("distillation", "full", "hard"),
@@ -97,7 +99,8 @@ def test_batch_is_what_is_planned_and_shown(name, curriculum, labels):
     plan = teacher.plan(SEED)
     assert all(values.shape[0] == NUM_STEPS for values in plan)
     for step in range(NUM_STEPS):
-        x, targets = teacher.show(teacher.weights(), *(v[step] for v in plan))
+        inputs = [*(values[step] for values in plan), *teacher.no_feedback()]
+        x, targets = teacher.show(teacher.weights(), *inputs)
         batch = teacher.batch(step, SEED)
         np.testing.assert_array_equal(x, batch[0])
         np.testing.assert_array_equal(targets, batch[1])

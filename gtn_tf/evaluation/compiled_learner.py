@@ -25,6 +25,21 @@ def _specs(values):
     return tf.nest.map_structure(lambda v: tf.TensorSpec(v.shape, v.dtype), values)
 
 
+def _split(state: InnerState, shown: tuple) -> tuple[tuple, tuple]:
+    """The teacher's plan, and what it is told of the learner at each step."""
+    count = len(shown) - len(state.feedback)
+    return shown[:count], shown[count:]
+
+
+def _told(told: tuple, t, state: InnerState) -> tuple:
+    """What the teacher is told at each step, [T, ...], with what it is told at t: with
+    the plan, this is what it shows, so that it can be shown again."""
+    return tuple(
+        tf.tensor_scatter_nd_update(values, [[t]], own[None])
+        for values, own in zip(told, state.feedback, strict=True)
+    )
+
+
 class CompiledLearner:
     """An architecture's few steps and their measurement, each compiled when first used.
 
@@ -39,54 +54,58 @@ class CompiledLearner:
         self._measure: Callable | None = None
 
     def _fresh(self, seed):
+        """A fresh state, and what the teacher will show (see `_told`)."""
         state_seed, plan_seed = tf.unstack(tf.random.split(seed, 2), num=2)
-        optimizer = self._problem.optimizer
-        return inner_loop.initial_state(self.learner, optimizer, state_seed), plan_seed
+        teacher = self._problem.teacher
+        num_steps = teacher.spec.num_inner_steps
+        room = tuple(
+            tf.zeros([num_steps, *told.shape], told.dtype)
+            for told in teacher.no_feedback()
+        )
+        state = self._problem.begin(self.learner, state_seed)
+        return state, (*teacher.plan(plan_seed), *room)
 
     @functools.cached_property
     def train(self) -> Callable:
         """seed, scale of rates -> trained state, late loss (see `rate_scale`)."""
         problem, learner = self._problem, self.learner
-        teacher, num_steps = problem.teacher, self._problem.teacher.spec.num_inner_steps
+        num_steps = problem.teacher.spec.num_inner_steps
         first_late = num_steps - math.ceil(num_steps / 3)
 
         def train(seed, scale):
-            state, plan_seed = self._fresh(seed)
+            state, shown = self._fresh(seed)
             values = problem.hyperparameters.values()
             values["learning_rate"] *= tf.cast(scale, state.params.dtype)
-            weights = teacher.weights()
+            weights = problem.weights()
+            planned, told = _split(state, shown)
 
             def step(carry, inputs):
-                state, total = carry
-                t, hyperparameters, shown = inputs
-                state, loss = inner_loop.inner_step(
-                    learner,
-                    problem.optimizer,
-                    problem.inner_loss,
-                    state,
-                    teacher.show(weights, *shown),
-                    hyperparameters,
+                state, total, told = carry
+                t, hyperparameters, planned = inputs
+                told = _told(told, t, state)
+                state, loss = problem.step(
+                    learner, weights, state, planned, hyperparameters
                 )
-                return state, total + tf.where(t >= first_late, loss, 0)
+                return state, total + tf.where(t >= first_late, loss, 0), told
 
             inputs = (
                 tf.range(num_steps),
                 tuple(values[name] for name in problem.optimizer.names),
-                teacher.plan(plan_seed),
+                planned,
             )
-            carry = state, tf.zeros([], state.params.dtype)
-            state, total = inner_loop.unroll(step, carry, inputs, num_steps)
-            state = self._settled(state, inputs[2], num_steps)
+            carry = state, tf.zeros([], state.params.dtype), told
+            state, total, told = inner_loop.unroll(step, carry, inputs, num_steps)
+            state = self._settled(state, (*planned, *told), num_steps)
             return state, total / (num_steps - first_late)
 
         return _trace(train, _SEED, tf.TensorSpec([], tf.float32))
 
-    def _settled(self, state: InnerState, plan, num_shown) -> InnerState:
+    def _settled(self, state: InnerState, shown, num_shown) -> InnerState:
         """The state with batch statistics averaged over the first batches shown."""
         teacher, weights = self._problem.teacher, self._problem.teacher.weights()
 
         def add(t, total):
-            x, _ = teacher.show(weights, *(values[t] for values in plan))
+            x, _ = teacher.show(weights, *(values[t] for values in shown))
             _, batch_stats = self.learner.apply(
                 state.params, state.batch_stats, x, training=True
             )
@@ -102,37 +121,32 @@ class CompiledLearner:
 
     @functools.cached_property
     def settle(self) -> Callable:
-        """state, plan, number of batches shown -> state with their mean statistics."""
+        """state, shown, number of batches -> state with their mean statistics."""
         specs = _specs(self.begin.structured_outputs)
         return _trace(self._settled, *specs, tf.TensorSpec([], tf.int32))
 
     @functools.cached_property
     def begin(self) -> Callable:
         """seed -> fresh state, what the teacher will show."""
-
-        def begin(seed):
-            state, plan_seed = self._fresh(seed)
-            return state, self._problem.teacher.plan(plan_seed)
-
-        return _trace(begin, _SEED)
+        return _trace(self._fresh, _SEED)
 
     @functools.cached_property
     def step(self) -> Callable:
-        """state, plan, t -> state after inner step t."""
+        """state, shown, t -> state after inner step t, what is shown until then."""
         problem = self._problem
 
-        def step(state, plan, t):
+        def step(state, shown, t):
             values = problem.hyperparameters.values()
-            shown = [stored[t] for stored in plan]
-            state, _ = inner_loop.inner_step(
+            planned, told = _split(state, shown)
+            told = _told(told, t, state)
+            state, _ = problem.step(
                 self.learner,
-                problem.optimizer,
-                problem.inner_loss,
+                problem.weights(),
                 state,
-                problem.teacher.show(problem.teacher.weights(), *shown),
+                [stored[t] for stored in planned],
                 tuple(values[name][t] for name in problem.optimizer.names),
             )
-            return state
+            return state, (*planned, *told)
 
         specs = _specs(self.begin.structured_outputs)
         return _trace(step, *specs, tf.TensorSpec([], tf.int32))
@@ -160,4 +174,5 @@ class CompiledLearner:
         params = tf.zeros([learner.num_params], learner.dtype)
         slots = self._problem.optimizer.init(params, learner.layout)
         batch_stats = tf.TensorSpec([learner.num_stats], learner.dtype)
-        return InnerState(_specs(params), batch_stats, _specs(slots))
+        told = self._problem.teacher.no_feedback()
+        return InnerState(_specs(params), batch_stats, _specs(slots), _specs(told))

@@ -102,11 +102,11 @@ class Evaluator:
     def curve(self, split: Split, index: int, seed: int) -> list[Score]:
         """The index-th fresh learner on a split, after 1, 2, ... T steps (Fig. 2b)."""
         functions = self._functions(index)
-        state, plan = functions.begin(_fresh_seed(index, seed))
+        state, shown = functions.begin(_fresh_seed(index, seed))
         scores = []
         for step in range(self.problem.hyperparameters.num_inner_steps):
-            state = functions.step(state, plan, tf.constant(step))
-            settled = functions.settle(state, plan, tf.constant(step + 1))
+            state, shown = functions.step(state, shown, tf.constant(step))
+            settled = functions.settle(state, shown, tf.constant(step + 1))
             scores.append(_score(functions, self.problem.objective, settled, split))
         return scores
 

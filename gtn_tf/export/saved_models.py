@@ -32,7 +32,11 @@ def export_teacher(
     batch(step, seed [2]) -> images [B, H, W, C], targets [B, K]   not for real data
     images(latents [N, Z], targets [N, K]) -> images [N, H, W, C]  for a GTN, or
     images(latents [N, Z]) -> images [N, H, W, C], targets [N, K]  if it makes labels
+    inner_loss() -> a learned inner loss's weights, by name
+    respond(step, seed [2], feedback [K, F]) -> images, targets    for a closed loop
+    feedback(targets [B, K], outputs [B, K], logits) -> feedback   for a closed loop
 
+    Of a closed-loop teacher, `batch` is the stored curriculum, which `respond` changes.
     An image of the last one depends on its own latents and targets only: the
     generator's batch norm uses statistics of the batches that it teaches with.
 
@@ -43,14 +47,20 @@ def export_teacher(
     """
     teacher = problem.teacher.stored_in("float16") if half else problem.teacher
     module = tf.Module()
+    loss = problem.inner_loss
     module.state = [teacher.variables, problem.hyperparameters.variables]
+    module.loss = loss.variables
     signatures = {
         "hyperparameters": _trace(problem.hyperparameters.values),
         "preprocess": _preprocess_signature(dataset),
         "description": _description_signature(teacher, dataset, provenance),
     }
     if teacher.learns:
-        signatures["batch"] = _batch_signature(teacher)
+        signatures |= _batch_signatures(teacher)
+    if loss.variables:
+        signatures["inner_loss"] = _trace(
+            lambda: dict(zip(loss.names, loss.weights(), strict=True))
+        )
     if teacher.generator is not None:
         statistics = teacher.statistics(tf.constant([0, 0]))
         module.statistics = [tf.Variable(value) for value in statistics]
@@ -86,13 +96,26 @@ def _description_signature(teacher: Teacher, dataset: Dataset, provenance: dict)
     return _trace(lambda: {"description": tf.constant(text)})
 
 
-def _batch_signature(teacher: Teacher):
-    def batch(step, seed):
-        images, targets = teacher.batch(step, seed)
+def _batch_signatures(teacher: Teacher) -> dict:
+    def batch(step, seed, *feedback):
+        images, targets = teacher.batch(step, seed, feedback or None)
         return {"images": images, "targets": targets}
 
+    def feedback(targets, outputs):
+        (told,) = teacher.feedback(targets, outputs)
+        return {"feedback": told}
+
+    dtype = teacher.spec.dtype
     step = tf.TensorSpec([], tf.int32, "step")
-    return _trace(batch, step, tf.TensorSpec([2], tf.int32, "seed"))
+    seed = tf.TensorSpec([2], tf.int32, "seed")
+    signatures = {"batch": _trace(batch, step, seed)}
+    for told in teacher.no_feedback():
+        spec = tf.TensorSpec(told.shape, told.dtype, "feedback")
+        shape = [None, teacher.spec.num_classes]
+        both = [tf.TensorSpec(shape, dtype, name) for name in ("targets", "outputs")]
+        signatures["respond"] = _trace(batch, step, seed, spec)
+        signatures["feedback"] = _trace(feedback, *both)
+    return signatures
 
 
 def _images_signature(teacher: GTN, statistics: list[tf.Variable]):

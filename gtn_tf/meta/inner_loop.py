@@ -15,31 +15,35 @@ from gtn_tf.networks.stateless import StatelessModel
 
 
 class InnerState(NamedTuple):
-    """All that one inner step hands to the next."""
+    """All that one inner step hands to the next.
 
-    params: tf.Tensor  # [P]
-    batch_stats: tf.Tensor  # [S]
+    Attributes:
+      params: of the learner, [P].
+      batch_stats: of its batch norms, [S].
+      slots: of the optimizer.
+      feedback: what the next batch may depend on; empty but for teachers that respond.
+    """
+
+    params: tf.Tensor
+    batch_stats: tf.Tensor
     slots: tuple[tf.Tensor, ...]
+    feedback: tuple[tf.Tensor, ...] = ()
 
 
-def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Mean cross-entropy of softmax(logits [B, K]) from targets [B, K]."""
-    return tf.reduce_mean(
-        tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-    )
-
-
-def mean_squared_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Mean of (outputs - targets)^2, both [B, K] (regression, section 2)."""
-    return tf.reduce_mean(tf.square(outputs - targets))
+def _no_feedback(targets: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return ()
 
 
 def initial_state(
-    learner: StatelessModel, optimizer: InnerOptimizer, seed: tf.Tensor
+    learner: StatelessModel,
+    optimizer: InnerOptimizer,
+    seed: tf.Tensor,
+    feedback: tuple[tf.Tensor, ...] = (),
 ) -> InnerState:
     """A fresh learner, nothing remembered."""
     params, batch_stats = learner.init(seed)
-    return InnerState(params, batch_stats, optimizer.init(params, learner.layout))
+    slots = optimizer.init(params, learner.layout)
+    return InnerState(params, batch_stats, slots, feedback)
 
 
 def inner_step(
@@ -49,8 +53,13 @@ def inner_step(
     state: InnerState,
     batch: tuple[tf.Tensor, tf.Tensor],
     hyperparameters: tuple[tf.Tensor, ...],
+    feedback: Callable = _no_feedback,
 ) -> tuple[InnerState, tf.Tensor]:
     """One step of training on batch = (x [B, H, W, C], targets [B, K]).
+
+    Args:
+      inner_loss: (targets, outputs [B, K]) -> scalar.
+      feedback: (targets, outputs) -> what the next batch may depend on.
 
     Returns:
       The state after the step, and the inner loss of the batch before it.
@@ -66,7 +75,7 @@ def inner_step(
     params, slots = optimizer.update(
         gradient, state.slots, state.params, hyperparameters, learner.layout
     )
-    return InnerState(params, batch_stats, slots), loss
+    return InnerState(params, batch_stats, slots, feedback(targets, logits)), loss
 
 
 def unroll(step: Callable[[Any, Any], Any], state: Any, inputs: Any, num_steps: int):

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from gtn_tf.meta import inner_loop
 from gtn_tf.meta.inner_loop import InnerState
+from gtn_tf.meta.inner_losses import InnerLoss
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters, InnerOptimizer
 from gtn_tf.meta.objectives import Objective
 from gtn_tf.networks.stateless import StatelessModel
@@ -46,17 +47,29 @@ class _Carry(NamedTuple):
     loss: tf.Tensor  # sum of those so far
 
 
+class Weights(NamedTuple):
+    """What every inner step reads of what is learned.
+
+    Attributes:
+      teacher: as of `Teacher.weights`.
+      inner_loss: as of `InnerLoss.weights`.
+    """
+
+    teacher: list[tf.Tensor]
+    inner_loss: list[tf.Tensor]
+
+
 class Lesson(NamedTuple):
     """What inner steps get beside the learner's state.
 
     Attributes:
       outer_batches: what the objective has sampled.
-      weights: of the teacher.
+      weights: of the teacher and of the inner loss.
       inputs: a nest of tensors, each [steps, ...].
     """
 
     outer_batches: Any
-    weights: list[tf.Tensor]
+    weights: Weights
     inputs: Any
 
     def part(self, first, count: int) -> Lesson:
@@ -83,7 +96,7 @@ class MetaProblem:
     teacher: Teacher
     hyperparameters: InnerHyperparameters
     optimizer: InnerOptimizer
-    inner_loss: Callable
+    inner_loss: InnerLoss
     objective: Objective
     intermediate_loss_every: int = 0
 
@@ -97,7 +110,7 @@ class MetaProblem:
     def variables(self) -> list:
         """What the meta-gradient is of, in its order."""
         learned = self.teacher.variables + self.hyperparameters.variables
-        return learned + self.objective.variables
+        return learned + self.inner_loss.variables + self.objective.variables
 
     def at(self, values: list[tf.Tensor]) -> MetaProblem:
         """The same problem that reads these tensors in place of its variables.
@@ -105,10 +118,43 @@ class MetaProblem:
         An objective that learns variables of its own cannot be moved so.
         """
         count = len(self.teacher.variables)
+        end = count + len(self.hyperparameters.variables)
         return dataclasses.replace(
             self,
             teacher=self.teacher.at(values[:count]),
-            hyperparameters=self.hyperparameters.at(values[count:]),
+            hyperparameters=self.hyperparameters.at(values[count:end]),
+            inner_loss=self.inner_loss.at(values[end:]),
+        )
+
+    def weights(self) -> Weights:
+        """What `step` reads."""
+        return Weights(self.teacher.weights(), self.inner_loss.weights())
+
+    def begin(self, learner: StatelessModel, seed: tf.Tensor) -> InnerState:
+        """A fresh learner, of which nothing is known."""
+        told = self.teacher.no_feedback()
+        return inner_loop.initial_state(learner, self.optimizer, seed, told)
+
+    def step(
+        self, learner: StatelessModel, weights: Weights, state, shown, hyperparameters
+    ) -> tuple[InnerState, tf.Tensor]:
+        """One inner step on what the teacher shows this learner.
+
+        Args:
+          shown: the step's part of the teacher's plan.
+          hyperparameters: of the step, in the order of the optimizer's names.
+
+        Returns:
+          As of `inner_loop.inner_step`.
+        """
+        return inner_loop.inner_step(
+            learner,
+            self.optimizer,
+            functools.partial(self.inner_loss, weights=weights.inner_loss),
+            state,
+            self.teacher.show(weights.teacher, *shown, *state.feedback),
+            hyperparameters,
+            self.teacher.feedback,
         )
 
     @property
@@ -165,22 +211,15 @@ def plan_lesson(problem: MetaProblem, seed: tf.Tensor, outer_batches, end) -> Le
         tuple(hyperparameters[name] for name in problem.optimizer.names),
         problem.teacher.plan(seed),
     )
-    return Lesson(outer_batches, problem.teacher.weights(), inputs)
+    return Lesson(outer_batches, problem.weights(), inputs)
 
 
 def _stepper(problem: MetaProblem, learner: StatelessModel) -> Callable:
-    """outer batches, the teacher's weights, carry, inputs of one step -> carry."""
+    """outer batches, weights, carry, inputs of one step -> carry."""
 
     def step(outer_batches, weights, carry, step_inputs):
         (index, due), hyperparameters, shown = step_inputs
-        state, _ = inner_loop.inner_step(
-            learner,
-            problem.optimizer,
-            problem.inner_loss,
-            carry.state,
-            problem.teacher.show(weights, *shown),
-            hyperparameters,
-        )
+        state, _ = problem.step(learner, weights, carry.state, shown, hyperparameters)
         zero = tf.zeros([], state.params.dtype)
         if problem.scores_every_step:
             loss = problem.score(learner, state, outer_batches, index)

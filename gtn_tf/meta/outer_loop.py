@@ -20,7 +20,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gtn_tf.meta import inner_loop
 from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.estimators import BACKPROPAGATION, Estimator
 from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
@@ -205,7 +204,7 @@ def trace(
         meta_loss, intermediate_loss, gradients = estimator(
             problem,
             learner,
-            inner_loop.initial_state(learner, problem.optimizer, seeds[1]),
+            problem.begin(learner, seeds[1]),
             seeds[2],
             problem.objective.sample(num_batches, seeds[0]),
             memory_policy,

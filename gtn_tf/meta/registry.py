@@ -13,11 +13,12 @@ INNER_OPTIMIZERS = Registry(
     }
 )
 
-# Name -> (targets [B, K], outputs [B, K]) -> scalar.
+# Name -> class of `inner_losses.InnerLoss`.
 INNER_LOSSES = Registry(
     {
-        "cross_entropy": "gtn_tf.meta.inner_loop:cross_entropy",
-        "mean_squared_error": "gtn_tf.meta.inner_loop:mean_squared_error",
+        "cross_entropy": "gtn_tf.meta.inner_losses:CrossEntropy",
+        "mean_squared_error": "gtn_tf.meta.inner_losses:MeanSquaredError",
+        "learned": "gtn_tf.meta.inner_losses:LearnedLoss",
     }
 )
 

@@ -36,6 +36,7 @@ def same_step(config: TrainingConfig, widths: str) -> TrainingConfig:
         normalization="batch",
         precision="float32",
         inner_optimizer="sgd",
+        inner_loss="cross_entropy",
         inner_hyperparameters="shared",
         inner_decay=1.0,
         intermediate_loss_every=0,

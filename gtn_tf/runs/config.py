@@ -83,6 +83,7 @@ class TrainingConfig(fields.Config):
     teacher: str = field(
         "gtn",
         "The source of the inner loop's batches: gtn draws them with a generator, "
+        "closed_loop changes what it draws by how the learner does (section 4), "
         "state_actions draws states and what policies are to say of them, distillation "
         "learns their pixels, real takes training images.",
         group="teacher",
@@ -205,7 +206,8 @@ class TrainingConfig(fields.Config):
     )
     inner_loss: str = field(
         "cross_entropy",
-        "The loss that the learners minimize on the teacher's batches (section 2).",
+        "The loss that the learners minimize on the teacher's batches (section 2). "
+        "learned is cross-entropy and a small network, meta-learned with the teacher.",
         group="inner loop",
         choices=INNER_LOSSES,
     )

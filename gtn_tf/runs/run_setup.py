@@ -179,7 +179,7 @@ def _build_problem(
             decay=config.inner_decay,
         ),
         optimizer,
-        INNER_LOSSES[config.inner_loss],
+        INNER_LOSSES[config.inner_loss](config.seed),
         objective,
         config.intermediate_loss_every,
     )

@@ -22,6 +22,8 @@ class Comparison:
       by_kind: a row of the table for each family that was left out, of the first
         variant without it, in place of one for each variant.
       sees_images: what the images are like is measured over meta-training too.
+      reference: the variant that all others are compared with, learner by learner; ""
+        for none.
     """
 
     split: str
@@ -30,6 +32,7 @@ class Comparison:
     against: dict[str, str] = dataclasses.field(default_factory=dict)
     by_kind: bool = False
     sees_images: bool = False
+    reference: str = ""
 
 
 REAL = {
@@ -121,10 +124,26 @@ COMPARISONS = {
         against={name: f"{name}, real" for name in _LEFT_OUT},
         by_kind=True,
     ),
+    # Section 4 (future work) and section 2: a curriculum that responds to the learner,
+    # and a loss that is learned.
+    "closed_loop": Comparison(
+        "test",
+        {
+            "open loop": {},
+            "closed loop": {"teacher": "closed_loop"},
+            "learned loss": {"inner_loss": "learned"},
+            "closed loop, learned loss": {
+                "teacher": "closed_loop",
+                "inner_loss": "learned",
+            },
+        },
+        reference="open loop",
+    ),
     # Whether products of bfloat16 numbers, which --precision=auto takes, cost accuracy.
     "precision": Comparison(
         "validation",
         {"float32": {"precision": "float32"}, "bfloat16": {"precision": "bfloat16"}},
+        reference="float32",
     ),
     # What the paper leaves open, one change of the defaults at a time.
     "recipe": Comparison(

@@ -20,7 +20,7 @@ from gtn_tf.runs import files, recording, run_setup, workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.locks import locked
 from gtn_tf.runs.meta_training import Trained
-from gtn_tf.studies import image_modes, kinds, records
+from gtn_tf.studies import feedback, image_modes, kinds, paired, records
 from gtn_tf.studies.catalog import Comparison
 
 # Header -> name in a record's images, how it is written.
@@ -77,6 +77,9 @@ def _measured(name: str, config: TrainingConfig, comparison: Comparison) -> dict
 
     def measure(trained: Trained) -> dict:
         scores = _scores(trained, comparison)
+        if comparison.reference:
+            split = getattr(trained.setup.dataset, comparison.split)
+            scores["without_feedback"] = feedback.accuracies_without(trained, split)
         if comparison.sees_images:
             scores["images"] = image_modes.by_outer_step(trained)
         return scores
@@ -162,6 +165,7 @@ def format_table(comparison: Comparison, records: list[dict]) -> str:
         "variant",
         f"{comparison.split} accuracy",
         "95 % interval",
+        *paired.headers(comparison.reference, records),
         "other architectures",
         *(["p"] if comparison.against else []),
         *(_OF_IMAGES if comparison.sees_images else []),
@@ -200,16 +204,18 @@ def _cells(comparison: Comparison, done: list[dict], records: list[dict]) -> dic
         for header, (name, style) in _OF_IMAGES.items():
             last = [record["images"][name][-1] for record in done]
             cells[header] = f"{np.mean(last):{style}}"
+    if comparison.reference:
+        cells |= paired.cells(comparison.reference, done, records)
     rival = comparison.against.get(done[0]["variant"])
     others = {
         record["seed"]: record["held_out"]
         for record in records
         if record["variant"] == rival and not record["diverged"]
     }
-    paired = [record for record in done if record["seed"] in others]
-    if paired:
-        own = [a for record in paired for a in record["held_out"]]
-        p = measures.p_value(own, [a for r in paired for a in others[r["seed"]]])
+    both = [record for record in done if record["seed"] in others]
+    if both:
+        own = [a for record in both for a in record["held_out"]]
+        p = measures.p_value(own, [a for r in both for a in others[r["seed"]]])
         cells["p"] = f"{p:.2g}"
     return cells
 

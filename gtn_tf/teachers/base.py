@@ -11,7 +11,10 @@ it correct. For the unrolled loop it comes in two parts:
     show(weights, *inputs of one step) -> x, targets, with weights = self.weights()
 
 `show` reads no variable: it is traced into inner steps, where captured variables
-break under a loop, so everything it needs comes as an argument.
+break under a loop, so everything it needs comes as an argument. A teacher that
+responds to the learner gets what `feedback` made of the step before as well:
+
+    show(weights, *inputs of one step, *feedback)
 """
 
 from __future__ import annotations
@@ -152,12 +155,34 @@ class Teacher(abc.ABC):
 
     @abc.abstractmethod
     def show(self, weights, *inputs) -> tuple[tf.Tensor, tf.Tensor]:
-        """x [B, H, W, C] and targets [B, K] from one step's part of the plan."""
+        """x [B, H, W, C] and targets [B, K] from one step's part of the plan, and from
+        the learner's feedback where there is any."""
 
-    def batch(self, step, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """x [B, H, W, C] and targets [B, K] of inner step `step`."""
+    def no_feedback(self) -> tuple[tf.Tensor, ...]:
+        """What is known of a learner before its first step; of all shapes that
+        `feedback` gives, and empty for a teacher that does not respond."""
+        return ()
+
+    def feedback(self, targets, outputs) -> tuple[tf.Tensor, ...]:
+        """What the next step is told of the learner, differentiable in its outputs.
+
+        Args:
+          targets: of the batch that it was shown, [B, K].
+          outputs: what it said of the batch before its step, [B, K].
+        """
+        return ()
+
+    def batch(
+        self, step, seed: tf.Tensor, feedback: tuple[tf.Tensor, ...] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """x [B, H, W, C] and targets [B, K] of inner step `step`.
+
+        Args:
+          feedback: of the step before; None where there is no learner.
+        """
         inputs = [values[step] for values in self.plan(seed)]
-        return self.show(self.weights(), *inputs)
+        told = self.no_feedback() if feedback is None else feedback
+        return self.show(self.weights(), *inputs, *told)
 
     def stored_in(self, dtype: str) -> Teacher:
         """The same teacher with its variables kept in another floating type.

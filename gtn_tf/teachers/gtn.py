@@ -77,7 +77,8 @@ class GTN(Teacher):
         @tf.function(autograph=False)
         def step(t):
             with tf.GradientTape() as tape:
-                shown, own = self.show(self.weights(), self.latents[t], targets[t])
+                given = self.weights(), self.latents[t], targets[t]
+                shown, own = self._generated(*given)
                 difference = tf.reduce_mean(tf.square(shown - x[t]))
                 loss = difference
                 if self._makes_labels:
@@ -93,8 +94,9 @@ class GTN(Teacher):
 
     def _use(self, variables: list[tf.Variable]) -> None:
         self.variables = variables
-        stored = [*variables[self._num_weights :], None, None]
-        self.latents, self.label_scores = stored[:2]
+        stored = iter(variables[self._num_weights :])
+        self.latents = next(stored) if self.has_fixed_batches else None
+        self.label_scores = next(stored) if self.spec.labels == "learned" else None
 
     def weights(self) -> list[tf.Tensor]:
         """The generator's trainable weights."""
@@ -135,6 +137,10 @@ class GTN(Teacher):
           latents: [B, Z].
           labels: the rest of a step's plan, each [B, K].
         """
+        return self._generated(weights, latents, *labels)
+
+    def _generated(self, weights, latents, *labels) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images and targets, as a batch is normalized."""
         made, _ = self._normalized_by_batch(weights, latents, *labels)
         return self._labeled(made, labels)
 
@@ -167,7 +173,10 @@ class GTN(Teacher):
             generated.
         """
         made, _ = self.generator.stateless_call(
-            weights, statistics, [latents, *classes], training=False
+            weights[: self._num_weights],
+            statistics,
+            [latents, *classes],
+            training=False,
         )
         return self._labeled(made, classes)
 
@@ -175,7 +184,8 @@ class GTN(Teacher):
         """What is made, and the statistics that the batch was normalized with."""
         unread = [tf.zeros(v.shape, v.dtype) for v in self._unlearned]
         given = [latents, *labels][: len(self.generator.inputs)]
-        return self.generator.stateless_call(weights, unread, given, training=True)
+        own = weights[: self._num_weights]
+        return self.generator.stateless_call(own, unread, given, training=True)
 
     @property
     def _unlearned(self) -> list:

@@ -8,6 +8,7 @@ from gtn_tf.registry import Registry
 TEACHERS = Registry(
     {
         "gtn": "gtn_tf.teachers.gtn:GTN",
+        "closed_loop": "gtn_tf.teachers.closed_loop:ClosedLoop",
         "distillation": "gtn_tf.teachers.distillation:Distillation",
         "state_actions": "gtn_tf.teachers.state_actions:StateActions",
         "real": "gtn_tf.teachers.real_data:Real",

@@ -7,15 +7,17 @@ weights, batch norm. The step itself is that of `inner_optimizers`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gtn_tf.meta import inner_losses
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.teaching import batch_statistics, learned_schedule, rate_scale
 from gtn_tf.teaching.learned_schedule import Plan
+from gtn_tf.teaching.lessons import ClosedLessons, OpenLessons
 
 _FIRST_LOSS_SCALE = 2.0**15  # as of Keras' LossScaleOptimizer
 
@@ -24,7 +26,7 @@ class Trainer:
     """Trains one model in place, compiled once for all the times it is trained.
 
     Args:
-      batches: x [B, H, W, C] and targets [B, K] of each step.
+      lessons: what is shown at each step.
       plan: the optimizer and its rates at each step.
       loss: (targets, outputs) -> scalar.
     """
@@ -32,12 +34,12 @@ class Trainer:
     def __init__(
         self,
         model: keras.Model,
-        batches: Sequence,
+        lessons: OpenLessons | ClosedLessons,
         plan: Plan,
         loss: Callable,
     ):
         self._model = model
-        self._batches = batches
+        self._lessons = lessons
         self._plan = plan
         optimizer = INNER_OPTIMIZERS[plan.rule]
         self._new_steps = _compiled_steps(model, optimizer, loss)
@@ -57,12 +59,22 @@ class Trainer:
         return rate_scale.choose(trial)
 
     def _losses(self, scale: float) -> list[float]:
-        step = self._new_steps()
+        return [loss for _, loss in self._steps(scale, lambda index: None)]
+
+    def _steps(self, scale: float, begin: Callable) -> Iterator[tuple]:
+        """Takes the steps; yields the x of each and its loss before the step.
+
+        Args:
+          begin: called with the number of each step before it.
+        """
+        step, feedback = self._new_steps(), None
         rates = self._plan.scaled(scale).rates
-        return [
-            float(step(*batch, tf.unstack(own)))
-            for batch, own in zip(self._batches, rates, strict=True)
-        ]
+        for index, own in zip(range(len(self._lessons)), rates, strict=True):
+            begin(index)
+            x, targets = self._lessons.batch(index, feedback)
+            loss, outputs = step(x, targets, tf.unstack(own))
+            feedback = self._lessons.feedback(targets, outputs)
+            yield x, float(loss)
 
     def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
         """One step on each batch; batch norm gets the mean of its statistics.
@@ -73,19 +85,23 @@ class Trainer:
         Returns:
           The loss of each batch, before its step.
         """
-        model, step = self._model, self._new_steps()
-        rates = self._plan.scaled(scale).rates
-        steps = zip(self._batches, rates, strict=True)
+        model, shown = self._model, []
         with _one_epoch(self._callbacks(verbose, callbacks)) as (callbacks, losses):
             model.stop_training = False
-            for index, (batch, own) in enumerate(steps):
-                callbacks.on_train_batch_begin(index)
-                losses.append(float(step(*batch, tf.unstack(own))))
-                callbacks.on_train_batch_end(index, {"loss": losses[-1]})
+            steps = self._steps(scale, callbacks.on_train_batch_begin)
+            for index, (x, loss) in enumerate(steps):
+                losses.append(loss)
+                shown.append((x, None))
+                callbacks.on_train_batch_end(index, {"loss": loss})
                 if model.stop_training:
                     break
-            batch_statistics.average(model, self._batches)
+            batch_statistics.average(model, self._all_of(shown))
         return losses
+
+    def _all_of(self, shown: list) -> list:
+        """The batches of all steps: those not reached are shown as to nobody."""
+        rest = range(len(shown), len(self._lessons))
+        return shown + [self._lessons.batch(index, None) for index in rest]
 
     def _callbacks(self, verbose, callbacks) -> keras.callbacks.CallbackList:
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -96,31 +112,27 @@ class Trainer:
             model=self._model,
             verbose=verbose,
             epochs=1,
-            steps=len(self._batches),
+            steps=len(self._lessons),
         )
 
 
-def inner_loss(name: str, for_probabilities: bool) -> Callable:
-    """(targets, outputs) -> mean, at least in float32."""
-    if name == "cross_entropy" and for_probabilities:
-        return _cross_entropy_of_probabilities
+def inner_loss(name: str, weights: dict, for_probabilities: bool) -> Callable:
+    """(targets, outputs) -> mean, at least in float32.
 
-    def loss(targets, outputs):
-        outputs = _widened(outputs)
-        return INNER_LOSSES[name](tf.cast(targets, outputs.dtype), outputs)
+    Args:
+      weights: name -> values of the loss's weights, where it is learned.
+    """
+    loss = INNER_LOSSES[name]()
+    own = [weights[weight] for weight in loss.names]
 
-    return loss
+    def of_logits(targets, outputs):
+        outputs = inner_losses.widened(outputs)
+        return loss(tf.cast(targets, outputs.dtype), outputs, own)
 
+    def of_probabilities(targets, outputs):
+        return loss.of_probabilities(targets, outputs, own)
 
-def _cross_entropy_of_probabilities(targets, outputs):
-    # Keras finds the logits behind a softmax, but not behind a cast.
-    targets = tf.cast(targets, outputs.dtype)
-    losses = keras.losses.categorical_crossentropy(targets, outputs)
-    return tf.reduce_mean(_widened(losses))
-
-
-def _widened(values: tf.Tensor) -> tf.Tensor:
-    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
+    return of_probabilities if for_probabilities else of_logits
 
 
 @contextlib.contextmanager
@@ -136,8 +148,8 @@ def _one_epoch(callbacks: keras.callbacks.CallbackList):
 
 
 def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
-    """() -> a function (x, targets, rates) -> loss that moves the model's weights, and
-    begins with nothing remembered.
+    """() -> a function (x, targets, rates) -> loss, outputs, both before the step, that
+    moves the model's weights, and begins with nothing remembered.
 
     Models that compute in float16 have their loss scaled, since gradients would
     vanish, by less from then on where they overflow. No step is left out.
@@ -157,12 +169,12 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
             nonlocal slots, scale
             while True:
                 with batch_statistics.of_last_batch(model):  # not while callbacks look
-                    value, has_moved, new_slots = inner_step(
+                    told, has_moved, new_slots = inner_step(
                         slots, x, targets, rates, scale
                     )
                 if has_moved:
                     slots = new_slots
-                    return value
+                    return told
                 scale /= 2
 
         return step
@@ -171,7 +183,7 @@ def _compiled_steps(model: keras.Model, optimizer, loss: Callable) -> Callable:
 
 
 def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
-    """(slots, x, targets, rates, scale) -> loss, whether it has moved, slots.
+    """(slots, x, targets, rates, scale) -> (loss, outputs), whether moved, slots.
 
     Moves the model's weights. Where the loss is scaled, it does not if the gradient
     overflows; with None for a scale it always does.
@@ -180,7 +192,8 @@ def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
     def inner_step(slots, x, targets, rates, scale):
         groups = _by_type(model.trainable_variables)
         with tf.GradientTape() as tape:
-            value = loss(targets, model(x, training=True))
+            outputs = model(x, training=True)
+            value = loss(targets, outputs)
             scaled = value if scale is None else value * tf.cast(scale, value.dtype)
         gradients = tape.gradient(
             scaled,
@@ -202,7 +215,7 @@ def _inner_step(model: keras.Model, optimizer, loss: Callable) -> Callable:
                     new = tf.where(moves, new, variable.value)
                 variable.assign(new)
             new_slots.append(slot)
-        return value, moves, new_slots
+        return (value, outputs), moves, new_slots
 
     return inner_step
 

@@ -26,6 +26,7 @@ from gtn_tf.teaching import (
     saved_teachers,
 )
 from gtn_tf.teaching.learned_schedule import Plan
+from gtn_tf.teaching.lessons import ClosedLessons, OpenLessons
 
 _EVALUATION_BATCH_SIZE = 256
 
@@ -110,11 +111,15 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
         images = self.batch(0)[0]
         outputs = classifiers.check_shapes(model, images, len(self.class_names))
         classifiers.check_teachable(model, images, outputs)
+        has_softmax = classifiers.are_probabilities(model, outputs)
         loss = keras_training.inner_loss(
-            self.description["flags"]["inner_loss"],
-            classifiers.are_probabilities(model, outputs),
+            self.description["flags"]["inner_loss"], self.loss_weights, has_softmax
         )
-        return keras_training.Trainer(model, self.batches(seed), self._plan, loss)
+        lessons = OpenLessons(self.batches(seed))
+        if self.is_closed_loop:
+            signatures, num_steps = self._signatures, self.num_inner_steps
+            lessons = ClosedLessons(signatures, num_steps, seed, has_softmax)
+        return keras_training.Trainer(model, lessons, self._plan, loss)
 
     def evaluate(self, model: keras.Model, images, labels) -> float:
         """The share of images for which the model's largest output is the label's.
@@ -159,7 +164,15 @@ class LoadedTeacher(saved_teachers.SavedTeacher):
 
         Returns:
           x, epochs, shuffle and callbacks.
+
+        Raises:
+          UserError: a closed-loop teacher.
         """
+        if self.is_closed_loop:
+            raise UserError(
+                "this teacher is closed-loop, and model.fit does not tell it how the "
+                "model does: use teach(model), or dataset() for its stored curriculum"
+            )
 
         def settle(model):
             batch_statistics.average(model, self.batches(seed))

@@ -95,6 +95,7 @@ class SavedTeacher:
       folder: where it was loaded from.
       description: data set, class names, shapes and how the teacher came about.
       hyperparameters: name -> learned values [T].
+      loss_weights: name -> values of a learned inner loss; empty for one that is given.
     """
 
     def __init__(self, folder: Path):
@@ -107,6 +108,8 @@ class SavedTeacher:
             name: values.numpy()
             for name, values in self._signatures["hyperparameters"]().items()
         }
+        learned = self._signatures.get("inner_loss", dict)()
+        self.loss_weights = {name: value.numpy() for name, value in learned.items()}
         self._kept: dict[int, list] = {}  # seed -> batches, of one seed
 
     @property
@@ -130,6 +133,11 @@ class SavedTeacher:
         path = self.folder.resolve().parent / "card.md"
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
+    @property
+    def is_closed_loop(self) -> bool:
+        """Whether what is shown depends on how the learner does."""
+        return "respond" in self._signatures
+
     def preprocess(self, raw_images) -> tf.Tensor:
         """Raw pixels [N, H, W, C] -> x [N, H, W, C], as taught models take it.
 
@@ -151,6 +159,9 @@ class SavedTeacher:
     def batch(self, step: int, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
         """x [B, H, W, C] and targets [B, K] of inner step `step`, from 0.
 
+        Of a closed-loop teacher it is the stored curriculum, as it is shown to a
+        learner that has said nothing; `teach` alone responds to one.
+
         Raises:
           UserError: no such step, where its value is known (not inside a graph).
         """
@@ -171,7 +182,7 @@ class SavedTeacher:
             )
 
     def dataset(self, seed: int = 0) -> tf.data.Dataset:
-        """The T batches in order, as `model.fit` takes them."""
+        """The T batches in order, as `model.fit` takes them; see `batch`."""
         steps = tf.data.Dataset.range(self.num_inner_steps)
         options = tf.data.Options()
         # Its thread can hold back the iterator's end for as long as it has run.

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.data.dataset import Split, augment
-from gtn_tf.meta.inner_loop import cross_entropy
+from gtn_tf.meta.inner_losses import cross_entropy
 from gtn_tf.meta.registry import INNER_OPTIMIZERS
 from gtn_tf.networks.stateless import layout
 from nas.evaluations.base import Context, Procedure, Result, accuracy, timed_result

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gtn_tf.meta.inner_loop import cross_entropy
+from gtn_tf.meta.inner_losses import cross_entropy
 from gtn_tf.networks.stateless import layout
 from nas.evaluations import real_training
 from nas.evaluations.base import Context, Result, timed_result
