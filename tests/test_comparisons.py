@@ -253,9 +253,10 @@ def test_a_reference_is_compared_seed_by_seed_and_learner_by_learner():
         "p": f"{p:.2g}",
         "without feedback": "70.00%",
     }
-    assert set(cells) == set(paired.headers("old"))
+    assert set(cells) == set(paired.headers("old", own))
     assert paired.cells("old", others[:2], [*own, *others]) == {}
-    assert paired.headers("") == []
+    assert paired.headers("", own) == []
+    assert paired.headers("old", others) == ["points more than old", "p"]
 
 
 @pytest.mark.parametrize(

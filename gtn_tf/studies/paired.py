@@ -6,7 +6,6 @@ import numpy as np
 
 from gtn_tf.evaluation import few_step, measures
 
-
 _WITHOUT = "without feedback"
 
 
