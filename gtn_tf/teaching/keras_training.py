@@ -64,11 +64,19 @@ class Trainer:
             for batch, own in zip(self._batches, rates, strict=True)
         ]
 
-    def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
+    def train(
+        self,
+        scale: float = 1.0,
+        verbose=0,
+        callbacks=None,
+        goes_on: Callable[[list[float]], bool] = lambda losses: True,
+    ) -> list[float]:
         """One step on each batch; batch norm gets the mean of its statistics.
 
         Args:
           scale: of the learning rates.
+          goes_on: asked after each step with the losses so far. Where it does not,
+            that step was the last, and batch norm is left as the step has left it.
 
         Returns:
           The loss of each batch, before its step.
@@ -82,6 +90,8 @@ class Trainer:
                 callbacks.on_train_batch_begin(index)
                 losses.append(float(step(*batch, tf.unstack(own))))
                 callbacks.on_train_batch_end(index, {"loss": losses[-1]})
+                if not goes_on(losses):
+                    return losses
                 if model.stop_training:
                     break
             batch_statistics.average(model, self._batches)

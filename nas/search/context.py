@@ -102,6 +102,11 @@ def build_context(config: SearchConfig) -> Context:
     )
     if teacher:
         _check_suits(teacher, config, dataset)
+        if config.dismiss_after >= teacher.num_inner_steps:
+            raise UserError(
+                f"--dismiss_after={config.dismiss_after} is the end, the teacher has "
+                f"{teacher.num_inner_steps} steps: give fewer"
+            )
     return Context(
         dataset=dataset,
         teacher=teacher,
