@@ -37,7 +37,13 @@ from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import tables
 from nas.search import distribution, oracles
 from nas.search.config import SearchConfig
-from nas.search.context import build_context, check, own_teacher, train_own_teacher
+from nas.search.context import (
+    build_context,
+    check,
+    own_teacher,
+    train_own_teacher,
+    with_shared_weights,
+)
 from nas.search.journal import Entry, Journal
 from nas.search.registry import ORACLES
 from nas.spaces.base import Architecture, SearchSpace
@@ -191,6 +197,8 @@ def _search(
             bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
             bar.update()
 
+        if config.num_shared and config.role != "chief":
+            context = with_shared_weights(context, config)
         if config.dismiss_after:
             context = _dismissing(context, config, journal)
         oracle = _build_oracle(config, journal, architectures, on_entry)

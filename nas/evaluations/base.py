@@ -24,6 +24,7 @@ from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.evaluations.dismissal import Dismissal
+from nas.evaluations.shared_weights import SharedWeights
 from nas.spaces.base import Build
 
 _CHUNK_SIZE = 250  # images per forward pass: bounds memory, not the result
@@ -77,6 +78,7 @@ class Context:
       num_validation_images: that few-step learners are scored on.
       num_networks: that the teacher teaches of one architecture.
       dismissal: of networks that are behind after some of the teacher's steps.
+      shared_weights: that networks taught by the teacher begin with, by place.
     """
 
     dataset: Dataset
@@ -87,6 +89,7 @@ class Context:
     num_validation_images: int
     num_networks: int = 1
     dismissal: Dismissal | None = None
+    shared_weights: SharedWeights = dataclasses.field(default_factory=dict)
 
     @property
     def scoring_split(self) -> Split:

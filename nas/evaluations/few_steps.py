@@ -13,7 +13,7 @@ import numpy as np
 
 from gtn_tf.errors import UserError
 from gtn_tf.networks.initial_weights import initialize
-from nas.evaluations import real_training
+from nas.evaluations import real_training, shared_weights
 from nas.evaluations.base import (
     Context,
     Result,
@@ -24,7 +24,7 @@ from nas.evaluations.base import (
 from nas.spaces.base import Build
 from nas.spaces.operations import Style
 
-_LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
+LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
 
 
 def teacher(context: Context, build: Build, seed: int) -> Result:
@@ -53,6 +53,7 @@ def teacher(context: Context, build: Build, seed: int) -> Result:
         for index in range(context.num_networks):
             if index:  # the first has its weights
                 initialize(model, seed + index)
+            shared_weights.give(context.shared_weights, model)
             trainer.train(goes_on=goes_on)
             if any(early[1:]):
                 return -early[0]
@@ -62,7 +63,7 @@ def teacher(context: Context, build: Build, seed: int) -> Result:
         return np.mean(accuracies)
 
     worst = -1e9 if dismissal else 0.0  # below what was dismissed, too
-    result = timed_result(build, seed, score, worst, style=_LEARNER)
+    result = timed_result(build, seed, score, worst, style=LEARNER)
     if not early:
         return result
     loss, is_behind = early
@@ -104,5 +105,5 @@ def _few_real_steps(context: Context, build: Build, seed: int) -> tuple[Result, 
         losses.append(real_training.train(context, model, few, context.num_steps, seed))
         return accuracy(context, model, context.scoring_split)
 
-    result = timed_result(build, seed, score, style=_LEARNER)
+    result = timed_result(build, seed, score, style=LEARNER)
     return result, losses[0].total

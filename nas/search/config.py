@@ -25,6 +25,7 @@ _OF_SPACES = (
     *(
         "num_networks",
         "dismiss_after",
+        "num_shared",
         "num_epochs",
         "early_epochs",
         "batch_size",
@@ -46,6 +47,7 @@ class SearchConfig(fields.Config):
         "num_networks": 1,
         "image_size": "",
         "dismiss_after": 0,
+        "num_shared": 0,
     }
 
     space: str = field(
@@ -166,6 +168,15 @@ class SearchConfig(fields.Config):
         group="few steps",
         low=0,
         high=10**7,
+    )
+    num_shared: int = field(
+        0,
+        "Architectures that the teacher teaches one after the other before the search, "
+        "each with the weights of those before where it has the same operations at the "
+        "same places; all others begin with these weights. With 0, with fresh ones.",
+        group="few steps",
+        low=0,
+        high=10**6,
     )
     num_steps: int = field(
         0,
@@ -297,12 +308,14 @@ class SearchConfig(fields.Config):
                 f"--num_nodes={self.num_nodes} is of NAO's cells, and --space="
                 f"{self.space} has none: leave it out, or give --space=nao"
             )
-        if self.dismiss_after:
-            self._check_can_dismiss()
         if self.hypermodel:
             self._check_goes_with_hypermodel()
         else:
             self._check_are_defaults(_OF_HYPERMODELS, f"--space={self.space}")
+            if self.dismiss_after:
+                self._check_can_dismiss()
+            if self.num_shared:
+                self._check_can_share()
 
     def _check_can_dismiss(self) -> None:
         told = f"--dismiss_after={self.dismiss_after}"
@@ -318,6 +331,21 @@ class SearchConfig(fields.Config):
                 f"{told} does not go with --role={self.role}: who is dismissed would "
                 "depend on which worker ends first; leave it out, or search in one "
                 "process"
+            )
+
+    def _check_can_share(self) -> None:
+        told = f"--num_shared={self.num_shared}"
+        if self.evaluation != "teacher":
+            raise UserError(
+                f"{told} is of networks that the teacher teaches, and --evaluation="
+                f"{self.evaluation} has none: leave it out, or give "
+                "--evaluation=teacher"
+            )
+        if not SPACES[self.space].has_places:
+            able = [name for name in SPACES if SPACES[name].has_places]
+            raise UserError(
+                f"{told} needs a space that says where its layers stand, and --space="
+                f"{self.space} does not: leave it out, or give --space={able[0]}"
             )
 
     def _check_goes_with_hypermodel(self) -> None:

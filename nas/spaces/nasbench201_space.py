@@ -31,6 +31,7 @@ class NasBench201Space(SearchSpace):
     """
 
     name = "nasbench201"
+    has_places = True
     # Chosen on half of the published cells (docs/experiment_log.md).
     cheap_evaluations = ("params", "jacov", "synflow")
 
@@ -111,11 +112,13 @@ def build_network(
     for stage, index in itertools.product(range(_NUM_STAGES), range(size.num_cells)):
         if stage and index == 0:
             filters *= 2
-            features = _residual_block(features, filters, style)
+            with keras.name_scope(f"block_{stage}"):
+                features = _residual_block(features, filters, style)
             if stage == _NUM_STAGES - 1 and options.auxiliary_head:
                 auxiliary.append(auxiliary_head(features, size.num_classes, style))
         depth = (stage * size.num_cells + index + 1) / (_NUM_STAGES * size.num_cells)
-        features = _Edges(cell, style, options.drop_path * depth, seeds)(features)
+        with keras.name_scope(f"cell_{stage}_{index}"):
+            features = _Edges(cell, style, options.drop_path * depth, seeds)(features)
     features = style.relu(style.normalized(features))
     logits = classifier(features, size.num_classes, style, options, next(seeds))
     return keras.Model(images, [logits, *auxiliary] if auxiliary else logits)
@@ -143,7 +146,8 @@ class _Edges:
 
     def _term(self, features, source: int, target: int):
         number = self.cell.by_edge[source, target]
-        term = _APPLY[number](features, self.style)
+        with keras.name_scope(f"edge_{source}_{target}_{OPERATIONS[number]}"):
+            term = _APPLY[number](features, self.style)
         if not self.drop_path or number in (SKIP, NONE):
             return term
         return DropPath(self.drop_path, next(self.seeds))(term)
