@@ -16,8 +16,10 @@ from gtn_tf.commands import train
 from gtn_tf.data import loaders
 from gtn_tf.data.dataset import Split
 from gtn_tf.networks.initial_weights import initialize
+from gtn_tf.teaching import batch_statistics
 from nas.evaluations import base, few_steps, real_training, saliencies, zero_cost
 from nas.evaluations.base import Context, Procedure
+from nas.evaluations.dismissal import Dismissal
 from nas.evaluations.registry import EVALUATIONS
 from nas.spaces import nao
 from nas.spaces.base import Size
@@ -273,6 +275,19 @@ def test_the_score_is_the_mean_of_networks_of_seeds_in_a_row(context):
     assert few_steps.teacher(three, BUILD, 4).score == pytest.approx(
         np.mean(one_by_one), abs=1e-6
     )
+
+
+def test_a_network_that_is_behind_is_not_measured(context, monkeypatch):
+    alone = few_steps.teacher(context, BUILD, 4)
+    ahead = dataclasses.replace(context, dismissal=Dismissal(2, lambda: [9.0] * 10))
+    kept = few_steps.teacher(ahead, BUILD, 4)
+    assert kept.score == alone.score and not kept.dismissed
+    monkeypatch.setattr(few_steps, "accuracy_measure", None)
+    monkeypatch.setattr(batch_statistics, "average", None)
+    behind = dataclasses.replace(context, dismissal=Dismissal(2, lambda: [0.0] * 10))
+    dismissed = few_steps.teacher(behind, BUILD, 4)
+    assert dismissed.dismissed and not dismissed.diverged
+    assert dismissed.early_loss == kept.early_loss == -dismissed.score
 
 
 def test_real_training_learns(context):

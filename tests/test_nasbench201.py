@@ -6,7 +6,10 @@ import keras
 import numpy as np
 import published_counts
 import pytest
+import tensorflow as tf
 
+from gtn_tf.networks.initial_weights import initialize
+from nas.spaces import nasbench201, nasbench201_space
 from nas.spaces.base import Size
 from nas.spaces.nasbench201 import EdgeCell, decode, encode
 from nas.spaces.nasbench201_space import build_network
@@ -142,6 +145,43 @@ def test_operations_of_an_edge():
     np.testing.assert_allclose(after[:, 3, 4], inside, rtol=1e-4, atol=1e-5)
     corner = before[:, :2, :2].mean(axis=(1, 2))  # padding does not count
     np.testing.assert_allclose(after[:, 0, 0], corner, rtol=1e-4, atol=1e-5)
+
+
+def outputs_and_gradients(cell):
+    model = build_network(cell, SMALL, Style(weight_norm=True))
+    model = initialize(model, 0)
+    with tf.GradientTape() as tape:
+        outputs = model(IMAGES, training=True)
+    gradients = tape.gradient(outputs, [v.value for v in model.trainable_variables])
+    return model, outputs, gradients
+
+
+def test_zeros_are_not_computed_and_change_nothing(monkeypatch):
+    cell = decode("(2, 2, 3, 1, 3, 1)")  # node 2 leads nowhere
+    model, outputs, gradients = outputs_and_gradients(cell)
+    idle = sum(gradient is None for gradient in gradients)
+    assert idle == 3 * 4  # kernel, gain, gamma and beta of edge (0, 2), at three sizes
+
+    def multiplied(features, style):
+        return keras.layers.Rescaling(0.0, dtype=style.dtype)(features)
+
+    monkeypatch.setitem(nasbench201_space._APPLY, nasbench201.NONE, multiplied)
+    add = keras.layers.Add._merge_function
+    monkeypatch.setattr(nasbench201_space.SumOfSome, "_merge_function", add)
+    slow, slow_outputs, slow_gradients = outputs_and_gradients(cell)
+    np.testing.assert_array_equal(outputs, slow_outputs)
+    assert [v.shape for v in model.variables] == [v.shape for v in slow.variables]
+    for gradient, slow_gradient in zip(gradients, slow_gradients, strict=True):
+        if gradient is None:
+            gradient = tf.zeros_like(slow_gradient)
+        np.testing.assert_array_equal(gradient, slow_gradient)
+
+
+def test_cells_with_zeros_are_saved_and_loaded(tmp_path):
+    model = build_network(decode("(2, 1, 1, 1, 3, 0)"), SMALL)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
 
 
 def test_without_a_way_to_the_output_logits_are_constant():

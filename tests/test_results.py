@@ -14,6 +14,7 @@ from scipy import stats
 from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.studies import catalog, comparisons, policies
 from nas.commands import report
+from nas.evaluations.dismissal import Dismissal
 from nas.reporting import correlation
 from nas.search.journal import Journal
 from nas.spaces.nao_space import NaoSpace
@@ -317,3 +318,40 @@ def test_published_cells_are_those_of_the_journal(column, tmp_path, monkeypatch)
         ):
             told, found = rows[row][column + suffix], made[name][measure]
             assert told.split()[0] == found.split()[0]
+
+
+def test_early_dismissal_is_that_of_the_stored_losses():
+    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data")) / "nasbench"
+    if not published.is_dir():
+        pytest.skip("GTN_DATA_DIR has no published accuracies")
+    known = json.loads((published / "nasbench201.json").read_text())["cifar10"]
+    section = LOG.partition("## NAS-Bench-201: early dismissal")[2]
+    told = table_with(section, "half")
+    for half in told:
+        path = MEASURED / "nasbench201_early_losses" / f"half_{half.lower()}.jsonl"
+        rows = list(map(json.loads, path.read_text().splitlines()))
+        accuracy = np.array([known[row["cell"]]["val_accuracy"] for row in rows])
+        scores = np.array([row["score"] for row in rows])
+        early, dismissed = [], []
+        dismissal = Dismissal(8, lambda early=early: early)
+        for row in rows:
+            loss = dismissal.early_loss(row["losses"])
+            dismissed.append(dismissal.is_behind(loss))
+            early.append(loss)
+        losses = np.array(early)
+        assert told[half]["cells"] == str(len(rows))
+        assert told[half]["dismissed"] == str(sum(dismissed))
+        assert told[half]["all to the end"] == agreement(scores, accuracy)
+        mixed = np.where(dismissed, -losses, scores)
+        assert told[half]["the file's order"] == agreement(mixed, accuracy)
+        assert told[half]["early loss alone"] == agreement(-losses, accuracy)
+
+
+def agreement(values, accuracy):
+    """Spearman's correlation, all / the better half by the values."""
+    better = np.argsort(-values, kind="stable")[: len(values) // 2]
+    both = (
+        stats.spearmanr(values[some], accuracy[some]).statistic
+        for some in (slice(None), better)
+    )
+    return " / ".join(f"{each:.2f}" for each in both)

@@ -76,11 +76,19 @@ class Trainer:
             feedback = self._lessons.feedback(targets, outputs)
             yield x, float(loss)
 
-    def train(self, scale: float = 1.0, verbose=0, callbacks=None) -> list[float]:
+    def train(
+        self,
+        scale: float = 1.0,
+        verbose=0,
+        callbacks=None,
+        goes_on: Callable[[list[float]], bool] = lambda losses: True,
+    ) -> list[float]:
         """One step on each batch; batch norm gets the mean of its statistics.
 
         Args:
           scale: of the learning rates.
+          goes_on: asked after each step with the losses so far. Where it does not,
+            that step was the last, and batch norm is left as the step has left it.
 
         Returns:
           The loss of each batch, before its step.
@@ -93,6 +101,8 @@ class Trainer:
                 losses.append(loss)
                 shown.append((x, None))
                 callbacks.on_train_batch_end(index, {"loss": loss})
+                if not goes_on(losses):
+                    return losses
                 if model.stop_training:
                     break
             batch_statistics.average(model, self._all_of(shown))

@@ -11,6 +11,7 @@ kept, in place of a journal.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import shlex
@@ -31,11 +32,18 @@ from gtn_tf.runs.locks import locked
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.commands import teacher_search
 from nas.evaluations.base import Context
+from nas.evaluations.dismissal import Dismissal
 from nas.evaluations.registry import EVALUATIONS
 from nas.reporting import tables
 from nas.search import distribution, oracles
 from nas.search.config import SearchConfig
-from nas.search.context import build_context, check, own_teacher, train_own_teacher
+from nas.search.context import (
+    build_context,
+    check,
+    own_teacher,
+    train_own_teacher,
+    with_shared_weights,
+)
 from nas.search.journal import Entry, Journal
 from nas.search.registry import ORACLES
 from nas.spaces.base import Architecture, SearchSpace
@@ -189,6 +197,10 @@ def _search(
             bar.set_postfix(score=f"{entry.score:.4g}", best=f"{best:.4g}")
             bar.update()
 
+        if config.num_shared and config.role != "chief":
+            context = with_shared_weights(context, config)
+        if config.dismiss_after:
+            context = _dismissing(context, config, journal)
         oracle = _build_oracle(config, journal, architectures, on_entry)
         if config.role == "chief":
             distribution.give_back_locks(oracle)
@@ -197,6 +209,20 @@ def _search(
             tuner.search()
         except FatalError as error:
             raise error.__cause__ or error from None
+
+
+def _dismissing(context: Context, config: SearchConfig, journal: Journal) -> Context:
+    """With a dismissal that goes by what the journal has at each time."""
+
+    def known() -> list[float]:
+        return [
+            entry.early_loss
+            for entry in journal.entries
+            if entry.early_loss is not None and entry.seed == config.evaluation_seed
+        ]
+
+    dismissal = Dismissal(config.dismiss_after, known)
+    return dataclasses.replace(context, dismissal=dismissal)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ import tensorflow as tf
 from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.evaluations.dismissal import Dismissal
+from nas.evaluations.shared_weights import SharedWeights
 from nas.spaces.base import Build
 
 _CHUNK_SIZE = 250  # images per forward pass: bounds memory, not the result
@@ -35,6 +37,8 @@ class Result(NamedTuple):
     seconds: float  # building and tracing included
     diverged: bool
     num_params: int  # trainable, of the network that was judged
+    dismissed: bool = False  # early: the score is no accuracy
+    early_loss: float | None = None  # by which it was or was not (see `dismissal`)
 
     def as_json(self) -> str:
         """One line of text."""
@@ -73,6 +77,8 @@ class Context:
       early_epochs: after which early-stopped training is.
       num_validation_images: that few-step learners are scored on.
       num_networks: that the teacher teaches of one architecture.
+      dismissal: of networks that are behind after some of the teacher's steps.
+      shared_weights: that networks taught by the teacher begin with, by place.
     """
 
     dataset: Dataset
@@ -82,6 +88,8 @@ class Context:
     early_epochs: float
     num_validation_images: int
     num_networks: int = 1
+    dismissal: Dismissal | None = None
+    shared_weights: SharedWeights = dataclasses.field(default_factory=dict)
 
     @property
     def scoring_split(self) -> Split:

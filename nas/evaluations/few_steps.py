@@ -13,7 +13,7 @@ import numpy as np
 
 from gtn_tf.errors import UserError
 from gtn_tf.networks.initial_weights import initialize
-from nas.evaluations import real_training
+from nas.evaluations import real_training, shared_weights
 from nas.evaluations.base import (
     Context,
     Result,
@@ -24,32 +24,51 @@ from nas.evaluations.base import (
 from nas.spaces.base import Build
 from nas.spaces.operations import Style
 
-_LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
+LEARNER = Style(weight_norm=True)  # of all that train in few steps (A.2)
 
 
 def teacher(context: Context, build: Build, seed: int) -> Result:
     """Validation accuracy after the teacher's T steps, weight-normalized (A.2); the
-    mean over networks of seeds `seed`, `seed` + 1, ...
+    mean over networks of seeds `seed`, `seed` + 1, ... Of a search that dismisses
+    early, the first network decides for all (see `dismissal`).
 
     Raises:
       UserError: no teacher, or one for other images or classes.
     """
     if context.teacher is None:
         raise UserError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
+    dismissal = context.dismissal
+    early = []  # the loss that decides, then whether the network is behind
+
+    def goes_on(losses):
+        if dismissal and not early and len(losses) == dismissal.after:
+            loss = dismissal.early_loss(losses)
+            early.extend((loss, dismissal.is_behind(loss)))
+        return not any(early[1:])
 
     def score(model):
         # At the learned rates: trials of others would take several times as long.
         trainer = context.teacher.trainer(model, seed)
-        measure = accuracy_measure(context, model, context.scoring_split)
         accuracies = []
         for index in range(context.num_networks):
             if index:  # the first has its weights
                 initialize(model, seed + index)
-            trainer.train()
+            shared_weights.give(context.shared_weights, model)
+            trainer.train(goes_on=goes_on)
+            if any(early[1:]):
+                return -early[0]
+            if not index:
+                measure = accuracy_measure(context, model, context.scoring_split)
             accuracies.append(measure())
         return np.mean(accuracies)
 
-    return timed_result(build, seed, score, style=_LEARNER)
+    worst = -1e9 if dismissal else 0.0  # below what was dismissed, too
+    result = timed_result(build, seed, score, worst, style=LEARNER)
+    if not early:
+        return result
+    loss, is_behind = early
+    finite = loss if math.isfinite(loss) else None
+    return result._replace(dismissed=is_behind, early_loss=finite)
 
 
 def real_steps(context: Context, build: Build, seed: int) -> Result:
@@ -86,5 +105,5 @@ def _few_real_steps(context: Context, build: Build, seed: int) -> tuple[Result, 
         losses.append(real_training.train(context, model, few, context.num_steps, seed))
         return accuracy(context, model, context.scoring_split)
 
-    result = timed_result(build, seed, score, style=_LEARNER)
+    result = timed_result(build, seed, score, style=LEARNER)
     return result, losses[0].total

@@ -182,6 +182,7 @@ def _weak_scores(
     diverged = sum(entry.diverged for entry in entries)
     if diverged:
         yield f"{diverged} of {len(entries)} evaluations by {judge} have diverged."
+    entries = [entry for entry in entries if not entry.dismissed]
     if not (num_classes and entries and judge.split()[0] in _ACCURACIES):
         return
     chance = 1 / num_classes

@@ -86,7 +86,9 @@ def best_table(entries: list[Entry], count: int = 10) -> str:
     """Markdown: the best architectures, best first."""
     rows = []
     for entry in sorted(entries, key=lambda e: -e.score)[:count]:
-        score = f"{entry.score:.4g}{' (diverged)' if entry.diverged else ''}"
+        told = " (diverged)" if entry.diverged else ""
+        told += " (dismissed)" if entry.dismissed else ""
+        score = f"{entry.score:.4g}{told}"
         rows.append([score, f"{entry.seconds:.1f}", entry.architecture])
     return tables.markdown(rows, ["score", "seconds", "architecture"])
 

@@ -24,6 +24,8 @@ _OF_SPACES = (
     *("num_nodes", "num_cells", "num_filters", "num_steps"),
     *(
         "num_networks",
+        "dismiss_after",
+        "num_shared",
         "num_epochs",
         "early_epochs",
         "batch_size",
@@ -44,6 +46,8 @@ class SearchConfig(fields.Config):
         "hypermodel": "",
         "num_networks": 1,
         "image_size": "",
+        "dismiss_after": 0,
+        "num_shared": 0,
     }
 
     space: str = field(
@@ -156,6 +160,23 @@ class SearchConfig(fields.Config):
         group="few steps",
         low=1,
         high=1000,
+    )
+    dismiss_after: int = field(
+        0,
+        "K of the teacher's T steps after which an architecture is dismissed if its "
+        "loss is above the median of those judged before. With 0, none is.",
+        group="few steps",
+        low=0,
+        high=10**7,
+    )
+    num_shared: int = field(
+        0,
+        "Architectures that the teacher teaches one after the other before the search, "
+        "each with the weights of those before where it has the same operations at the "
+        "same places; all others begin with these weights. With 0, with fresh ones.",
+        group="few steps",
+        low=0,
+        high=10**6,
     )
     num_steps: int = field(
         0,
@@ -291,6 +312,41 @@ class SearchConfig(fields.Config):
             self._check_goes_with_hypermodel()
         else:
             self._check_are_defaults(_OF_HYPERMODELS, f"--space={self.space}")
+            if self.dismiss_after:
+                self._check_can_dismiss()
+            if self.num_shared:
+                self._check_can_share()
+
+    def _check_can_dismiss(self) -> None:
+        told = f"--dismiss_after={self.dismiss_after}"
+        if self.dismiss_after < 2:
+            raise UserError(f"{told} is too early to tell: give 2 steps or more")
+        if self.evaluation != "teacher":
+            raise UserError(
+                f"{told} is of the teacher's steps, and --evaluation={self.evaluation} "
+                "has none: leave it out, or give --evaluation=teacher"
+            )
+        if self.role != "local":
+            raise UserError(
+                f"{told} does not go with --role={self.role}: who is dismissed would "
+                "depend on which worker ends first; leave it out, or search in one "
+                "process"
+            )
+
+    def _check_can_share(self) -> None:
+        told = f"--num_shared={self.num_shared}"
+        if self.evaluation != "teacher":
+            raise UserError(
+                f"{told} is of networks that the teacher teaches, and --evaluation="
+                f"{self.evaluation} has none: leave it out, or give "
+                "--evaluation=teacher"
+            )
+        if not SPACES[self.space].has_places:
+            able = [name for name in SPACES if SPACES[name].has_places]
+            raise UserError(
+                f"{told} needs a space that says where its layers stand, and --space="
+                f"{self.space} does not: leave it out, or give --space={able[0]}"
+            )
 
     def _check_goes_with_hypermodel(self) -> None:
         if self.oracle not in TUNER_ORACLES:

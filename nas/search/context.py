@@ -6,17 +6,23 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import keras
+
 import gtn_tf
 from gtn_tf.commands import train
 from gtn_tf.data import dataset_flags, loaders
 from gtn_tf.data.dataset import Dataset
 from gtn_tf.errors import UserError
+from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teaching import ready_teachers
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
+from nas.evaluations import shared_weights
 from nas.evaluations.base import Context, Procedure
+from nas.evaluations.few_steps import LEARNER
 from nas.search.config import SearchConfig
 
+_FIRST_SHARED = 10**6  # draws that a search by the same seed does not come to
 # Cells make deep convolutional networks: the teacher has learned to teach a small one.
 DIGITS_TEACHER = TrainingConfig(
     learner="cifar10:16-32-32-32-32",
@@ -102,6 +108,11 @@ def build_context(config: SearchConfig) -> Context:
     )
     if teacher:
         _check_suits(teacher, config, dataset)
+        if config.dismiss_after >= teacher.num_inner_steps:
+            raise UserError(
+                f"--dismiss_after={config.dismiss_after} is the end, the teacher has "
+                f"{teacher.num_inner_steps} steps: give fewer"
+            )
     return Context(
         dataset=dataset,
         teacher=teacher,
@@ -117,6 +128,29 @@ def build_context(config: SearchConfig) -> Context:
         num_validation_images=config.num_validation_images,
         num_networks=config.num_networks,
     )
+
+
+def with_shared_weights(context: Context, config: SearchConfig) -> Context:
+    """With the weights of `config.num_shared` architectures, by the teacher's steps.
+
+    They come from the seed of the evaluation alone, so that a search that goes on, and
+    every worker, has the same.
+    """
+    space, size = config.search_space(), config.size(context.dataset)
+    seed = config.evaluation_seed
+    num_steps = context.teacher.num_inner_steps
+
+    def fresh(index: int) -> keras.Model:
+        architecture = space.sample(seed, _FIRST_SHARED + index)
+        return initialize(space.build(architecture, size, LEARNER), seed)
+
+    def teach(model: keras.Model) -> None:
+        # Batch norm's statistics are not shared.
+        trainer = context.teacher.trainer(model, seed)
+        trainer.train(goes_on=lambda losses: len(losses) < num_steps)
+
+    weights = shared_weights.train(map(fresh, range(config.num_shared)), teach)
+    return dataclasses.replace(context, shared_weights=weights)
 
 
 def _load_teacher(config: SearchConfig) -> LoadedTeacher | None:

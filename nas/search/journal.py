@@ -27,6 +27,8 @@ class Entry(NamedTuple):
     num_params: int
     seed: int  # of the evaluation
     key: str  # the same for equal architectures; not in the file
+    dismissed: bool = False  # early; in the file, as the next, where it is another
+    early_loss: float | None = None
 
     @classmethod
     def of(
@@ -34,7 +36,8 @@ class Entry(NamedTuple):
     ) -> Entry:
         """The entry of a result."""
         key = space.key(architecture)
-        return cls(space.encode(architecture), *result, seed=seed, key=key)
+        text = space.encode(architecture)
+        return cls(text, **result._asdict(), seed=seed, key=key)
 
 
 class Journal:
@@ -61,8 +64,12 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Adds an entry, on disk when this returns."""
-        line = entry._asdict()
-        del line["key"]
+        defaults = Entry._field_defaults
+        line = {
+            name: value
+            for name, value in entry._asdict().items()
+            if name != "key" and (name not in defaults or value != defaults[name])
+        }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -73,12 +80,13 @@ class Journal:
 def _parse(line: bytes, space: SearchSpace, where: str) -> Entry:
     try:
         entry = Entry(**json.loads(line), key="")
-        if type(entry.diverged) is not bool:
-            raise UserError("diverged is true or false")
+        if not type(entry.diverged) is type(entry.dismissed) is bool:
+            raise UserError("diverged and dismissed are true or false")
         if not type(entry.seed) is type(entry.num_params) is int:
             raise UserError("seed and num_params are integers")
-        if not (math.isfinite(entry.score) and math.isfinite(entry.seconds)):
-            raise UserError("score and seconds are finite numbers")
+        numbers = (entry.score, entry.seconds, entry.early_loss or 0)
+        if not all(map(math.isfinite, numbers)):
+            raise UserError("score, seconds and early_loss are finite numbers")
         architecture = space.decode(entry.architecture)
         return entry._replace(
             architecture=space.encode(architecture), key=space.key(architecture)

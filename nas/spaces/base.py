@@ -33,11 +33,14 @@ class SearchSpace(abc.ABC):
 
     Attributes:
       name: in the registry, and of the flag --space.
+      has_places: whether `build` says by `keras.name_scope` where in the network
+        each layer stands, so that equal operations at equal places can share weights.
       cheap_evaluations: whose ranks are averaged to stand beside a teacher where
         nobody names others; one behind a minus counts the other way round.
     """
 
     name: str
+    has_places: bool = False
     cheap_evaluations: tuple[str, ...] = ("naswot", "synflow")
 
     @classmethod

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import keras_tuner
+import tensorflow as tf
 
 from nas.spaces import nasbench201, regularization
 from nas.spaces.base import SearchSpace, Size
@@ -30,6 +31,7 @@ class NasBench201Space(SearchSpace):
     """
 
     name = "nasbench201"
+    has_places = True
     # Chosen on half of the published cells (docs/experiment_log.md).
     cheap_evaluations = ("params", "jacov", "synflow")
 
@@ -110,11 +112,13 @@ def build_network(
     for stage, index in itertools.product(range(_NUM_STAGES), range(size.num_cells)):
         if stage and index == 0:
             filters *= 2
-            features = _residual_block(features, filters, style)
+            with keras.name_scope(f"block_{stage}"):
+                features = _residual_block(features, filters, style)
             if stage == _NUM_STAGES - 1 and options.auxiliary_head:
                 auxiliary.append(auxiliary_head(features, size.num_classes, style))
         depth = (stage * size.num_cells + index + 1) / (_NUM_STAGES * size.num_cells)
-        features = _Edges(cell, style, options.drop_path * depth, seeds)(features)
+        with keras.name_scope(f"cell_{stage}_{index}"):
+            features = _Edges(cell, style, options.drop_path * depth, seeds)(features)
     features = style.relu(style.normalized(features))
     logits = classifier(features, size.num_classes, style, options, next(seeds))
     return keras.Model(images, [logits, *auxiliary] if auxiliary else logits)
@@ -135,16 +139,51 @@ class _Edges:
             terms = [self._term(nodes[i], i, target) for i in range(target)]
             node = terms[0]
             if len(terms) > 1:
-                node = keras.layers.Add(dtype=self.style.dtype)(terms)
+                count = [self.cell.by_edge[i, target] != NONE for i in range(target)]
+                node = SumOfSome(count, dtype=self.style.dtype)(terms)
             nodes.append(node)
         return nodes[-1]
 
     def _term(self, features, source: int, target: int):
         number = self.cell.by_edge[source, target]
-        term = _APPLY[number](features, self.style)
+        with keras.name_scope(f"edge_{source}_{target}_{OPERATIONS[number]}"):
+            term = _APPLY[number](features, self.style)
         if not self.drop_path or number in (SKIP, NONE):
             return term
         return DropPath(self.drop_path, next(self.seeds))(term)
+
+
+@keras.saving.register_keras_serializable("nas")
+class Zeros(keras.layers.Layer):
+    """Zeros of its input's shape, which take no time forward or backward.
+
+    What leads here alone stays in the network, and no gradient is computed for it.
+    """
+
+    def call(self, inputs):
+        """Zeros like [B, H, W, C]."""
+        return tf.zeros_like(inputs)
+
+
+@keras.saving.register_keras_serializable("nas")
+class SumOfSome(keras.layers.Add):
+    """The sum of those inputs that are not known to be zero.
+
+    Args:
+      count: whether each input does; where none does, the sum is the first.
+    """
+
+    def __init__(self, count: Sequence[bool], **options):
+        super().__init__(**options)
+        self.count = list(count)
+
+    def _merge_function(self, inputs):
+        counted = list(itertools.compress(inputs, self.count))
+        return super()._merge_function(counted or inputs[:1])
+
+    def get_config(self):
+        """As the constructor takes it."""
+        return super().get_config() | {"count": self.count}
 
 
 def _convolution(kernel_size: int) -> Callable:
@@ -160,7 +199,7 @@ def _average(features, style):
 
 
 def _zero(features, style):
-    return keras.layers.Rescaling(0.0, dtype=style.dtype)(features)
+    return Zeros(dtype=style.dtype)(features)
 
 
 # Key of `OPERATIONS` -> (features, style) -> features of the same shape.
