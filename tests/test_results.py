@@ -347,6 +347,25 @@ def test_early_dismissal_is_that_of_the_stored_losses():
         assert told[half]["early loss alone"] == agreement(-losses, accuracy)
 
 
+def test_shared_weights_are_those_of_the_stored_scores():
+    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data")) / "nasbench"
+    if not published.is_dir():
+        pytest.skip("GTN_DATA_DIR has no published accuracies")
+    known = json.loads((published / "nasbench201.json").read_text())["cifar10"]
+    section = LOG.partition("## NAS-Bench-201: shared weights as a start")[2]
+    told = table_with(section, "judge")
+    path = MEASURED / "nasbench201_shared_weights" / "half_a.jsonl"
+    rows = list(map(json.loads, path.read_text().splitlines()))
+    accuracy = np.array([known[row["cell"]]["val_accuracy"] for row in rows])
+    for kind in ("fresh", "shared"):
+        scores = np.array([row[kind] for row in rows])
+        column = f"{kind} weights"
+        agreed = told["accuracy after 32 steps"][column]
+        assert agreed == agreement(scores, accuracy)
+        mean = told["mean accuracy after 32 steps"][column]
+        assert mean == f"{100 * scores.mean():.1f} %"
+
+
 def agreement(values, accuracy):
     """Spearman's correlation, all / the better half by the values."""
     better = np.argsort(-values, kind="stable")[: len(values) // 2]
