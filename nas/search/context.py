@@ -23,6 +23,7 @@ from nas.evaluations.few_steps import LEARNER
 from nas.search.config import SearchConfig
 
 _FIRST_SHARED = 10**6  # draws that a search by the same seed does not come to
+
 # Cells make deep convolutional networks: the teacher has learned to teach a small one.
 DIGITS_TEACHER = TrainingConfig(
     learner="cifar10:16-32-32-32-32",
