@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.meta import inner_optimizers, meta_gradients, objectives
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.meta.registry import INNER_LOSSES, INNER_OPTIMIZERS
 from gtn_tf.networks import generators, layers, learners, stateless
 from gtn_tf.runs.config import TrainingConfig
@@ -90,7 +91,7 @@ GENERATORS = {"gtn": GTN, "closed_loop": ClosedLoop, "state_actions": StateActio
 
 
 class Case(NamedTuple):
-    problem: meta_gradients.MetaProblem
+    problem: MetaProblem
     learner: stateless.StatelessModel
     outer_batches: objectives.OuterBatches
 
@@ -237,7 +238,7 @@ def build_case(**options) -> Case:
     """A case of `CaseSpec(**options)`."""
     spec = CaseSpec(**options)
     dtype = learners.layer_dtypes(spec.precision)[1]
-    problem = meta_gradients.MetaProblem(
+    problem = MetaProblem(
         build_teacher(spec),
         inner_optimizers.InnerHyperparameters(
             spec.initial or INITIAL[spec.optimizer],

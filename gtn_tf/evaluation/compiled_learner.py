@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gtn_tf.meta import inner_loop
 from gtn_tf.meta.inner_loop import InnerState
-from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.networks.stateless import StatelessModel
 
 _SEED = tf.TensorSpec([2], tf.int32)

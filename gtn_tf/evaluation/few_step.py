@@ -13,7 +13,7 @@ from scipy import stats
 from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation.compiled_learner import CompiledLearner
 from gtn_tf.meta.inner_loop import InnerState
-from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.meta.objectives import ACCURACY, Measured
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel

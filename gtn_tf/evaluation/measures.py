@@ -17,7 +17,7 @@ from scipy import stats
 from gtn_tf.data.dataset import Split
 from gtn_tf.evaluation import unseen_architectures
 from gtn_tf.evaluation.few_step import Evaluator
-from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.networks.learners import LearnerSpec
 from gtn_tf.networks.stock_models import STOCK_MODELS
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from gtn_tf.data.dataset import Dataset, normalize
-from gtn_tf.meta.meta_gradients import MetaProblem
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.networks import layers
 from gtn_tf.runs import files
 from gtn_tf.teachers.base import Teacher

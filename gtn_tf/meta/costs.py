@@ -6,7 +6,8 @@ import math
 
 import keras
 
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 
 # In forward passes. Training: forward, and backward twice that. Differentiating it:
 # each of its products becomes two more.

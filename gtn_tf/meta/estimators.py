@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from gtn_tf.meta import meta_gradients
 from gtn_tf.meta.inner_loop import InnerState
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.networks.stateless import StatelessModel
 
 

@@ -21,7 +21,8 @@ import keras
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 
 _SHARE = 0.8  # of the memory that is available; the rest is for what is not counted
 _CGROUP_FILES = (  # limit and usage

@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.estimators import BACKPROPAGATION, Estimator
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.meta.replicas import ONE_REPLICA, Part, Replicas
 from gtn_tf.networks import learners
 from gtn_tf.networks.stateless import StatelessModel

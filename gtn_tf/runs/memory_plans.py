@@ -18,7 +18,8 @@ import tensorflow as tf
 from gtn_tf.errors import UserError
 from gtn_tf.meta import memory, outer_loop
 from gtn_tf.meta.memory import Sizes
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.meta.registry import ESTIMATORS
 from gtn_tf.networks import learners
 from gtn_tf.networks.learner_spec import LearnerSpec

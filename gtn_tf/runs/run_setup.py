@@ -16,7 +16,8 @@ from gtn_tf.errors import UserError
 from gtn_tf.meta import inner_optimizers, outer_loop
 from gtn_tf.meta.adversary import Adversary
 from gtn_tf.meta.inner_optimizers import InnerHyperparameters
-from gtn_tf.meta.meta_gradients import MemoryPolicy, MetaProblem
+from gtn_tf.meta.meta_gradients import MemoryPolicy
+from gtn_tf.meta.meta_problem import MetaProblem
 from gtn_tf.meta.objectives import Objective
 from gtn_tf.meta.registry import (
     ESTIMATORS,
