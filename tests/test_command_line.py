@@ -119,7 +119,10 @@ def test_a_flagfile_of_the_package_goes_by_its_name(
         ("--flagfile", ["--flagfile", "--help"]),
         ("flagfile=mnist.flags", ["'flagfile=mnist.flags' is no flag"]),
         ("digits", ["'digits' is no flag", "--name=value", "--help"]),
-        ("--teacher=gan", ["--teacher=gan", "gtn, distillation, state_actions, real"]),
+        (
+            "--teacher=gan",
+            ["--teacher=gan", "gtn, closed_loop, distillation, state_actions, real"],
+        ),
         ("--seed=-1", ["--seed=-1", "from 0 to"]),
         ("--generator_widths=64", ["--generator_widths=64", "1024-128-64"]),
         ("--segment_length=99", ["--segment_length=99", "--num_inner_steps=10"]),

@@ -15,7 +15,7 @@ from gtn_tf.commands import command_line, train
 from gtn_tf.runs.config import TrainingConfig
 
 NUM_STEPS = 150
-NUM_KILLS = 12
+NUM_KILLS = 8
 CONFIG = TrainingConfig(
     teacher="distillation",  # quick to start: no generator is traced
     learner="fully_connected:4",
