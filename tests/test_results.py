@@ -110,6 +110,18 @@ def test_kinds_are_those_of_the_records(dataset, study):
     assert table in (results if dataset == "digits" else LOG)
 
 
+@pytest.mark.parametrize(
+    "folder", sorted(MEASURED.glob("precision_*")), ids=lambda folder: folder.name
+)
+def test_precisions_are_those_of_the_records(folder):
+    records = sorted(
+        (json.loads(path.read_text()) for path in folder.glob("*/seed_*/record.json")),
+        key=lambda r: r["seed"],
+    )
+    table = comparisons.format_table(catalog.COMPARISONS["precision"], records)
+    assert table in LOG
+
+
 def test_policies_are_those_of_the_records(tmp_path):
     paths = (MEASURED / "cartpole_policies").glob("seed_*.json")
     records = sorted(
