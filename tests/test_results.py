@@ -305,13 +305,17 @@ CHEAP = {
 }
 
 
+def published_file(name):
+    path = Path(os.environ.get("GTN_DATA_DIR", "../shared/data")) / "nasbench" / name
+    if not path.is_file():
+        pytest.skip(f"GTN_DATA_DIR has no nasbench/{name}")
+    return path
+
+
 @pytest.mark.parametrize("column", PUBLISHED)
 def test_published_cells_are_those_of_the_journal(column, tmp_path, monkeypatch):
     record, file, combine = PUBLISHED[column]
-    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data"))
-    published = published / "nasbench" / file
-    if not published.is_file():
-        pytest.skip("GTN_DATA_DIR has no published accuracies")
+    published = published_file(file)
     monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
     config = report.ReportConfig(
         str(MEASURED / record), str(tmp_path), str(published), combine
@@ -336,10 +340,7 @@ def test_published_cells_are_those_of_the_journal(column, tmp_path, monkeypatch)
 
 
 def test_early_dismissal_is_that_of_the_stored_losses():
-    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data")) / "nasbench"
-    if not published.is_dir():
-        pytest.skip("GTN_DATA_DIR has no published accuracies")
-    known = json.loads((published / "nasbench201.json").read_text())["cifar10"]
+    known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
     section = LOG.partition("## NAS-Bench-201: early dismissal")[2]
     told = table_with(section, "half")
     for half in told:
@@ -363,10 +364,7 @@ def test_early_dismissal_is_that_of_the_stored_losses():
 
 
 def test_shared_weights_are_those_of_the_stored_scores():
-    published = Path(os.environ.get("GTN_DATA_DIR", "../shared/data")) / "nasbench"
-    if not published.is_dir():
-        pytest.skip("GTN_DATA_DIR has no published accuracies")
-    known = json.loads((published / "nasbench201.json").read_text())["cifar10"]
+    known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
     section = LOG.partition("## NAS-Bench-201: shared weights as a start")[2]
     told = table_with(section, "judge")
     path = MEASURED / "nasbench201_shared_weights" / "half_a.jsonl"

@@ -6,6 +6,7 @@ parameterized and learned through meta-gradients" (Houthooft et al., 2018).
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections.abc import Sequence
 from typing import ClassVar
@@ -28,7 +29,7 @@ def mean_squared_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(outputs - targets))
 
 
-class InnerLoss:
+class InnerLoss(abc.ABC):
     """(targets [B, K], outputs [B, K]) -> scalar, twice differentiable in the outputs.
 
     A call reads no variable: it is traced into inner steps, as `Teacher.show` is, so
@@ -55,11 +56,11 @@ class InnerLoss:
         """What a call needs beside its arguments."""
         return [tf.convert_to_tensor(variable) for variable in self.variables]
 
+    @abc.abstractmethod
     def __call__(
         self, targets: tf.Tensor, outputs: tf.Tensor, weights: Sequence = ()
     ) -> tf.Tensor:
         """The loss of logits, or of a regression's outputs."""
-        raise NotImplementedError
 
     def of_probabilities(
         self, targets: tf.Tensor, probabilities: tf.Tensor, weights: Sequence = ()

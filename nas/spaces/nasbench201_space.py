@@ -155,7 +155,7 @@ class _Edges:
 
 @keras.saving.register_keras_serializable("nas")
 class Zeros(keras.layers.Layer):
-    """Zeros of its input's shape, which take no time forward or backward.
+    """Zeros of its input's shape, through which nothing flows back.
 
     What leads here alone stays in the network, and no gradient is computed for it.
     """
