@@ -144,3 +144,30 @@ def test_bad_input_writes_nothing(runs, tmp_path, make, message):
     with pytest.raises(ValueError, match=message):
         evaluate.run(EvaluationConfig(**make(tmp_path, gtn)))
     assert sorted(pathlib.Path(gtn).rglob("*")) == before
+
+
+def test_runs_of_one_teacher_are_called_by_their_folders():
+    """Names are folders in TensorBoard: the path of one would be its own folder."""
+    config, taken = problems.SMALL_RUN, {}
+    runs = [
+        (pathlib.Path("/a/first"), config),
+        (pathlib.Path("/a/none"), dataclasses.replace(config, curriculum="none")),
+        (pathlib.Path("/a/warm"), config),
+        (pathlib.Path("/b/warm"), config),
+        (pathlib.Path("/c/warm"), config),
+        (
+            pathlib.Path("/a/pixels"),
+            dataclasses.replace(config, teacher="distillation"),
+        ),
+    ]
+    for path, own in runs:
+        name = evaluate._name(path, own, taken)
+        taken[name] = (own.teacher, own.curriculum)
+    assert list(taken) == [
+        "gtn",
+        "gtn, none",
+        "warm",
+        "warm (2)",
+        "warm (3)",
+        "distillation",
+    ]

@@ -51,12 +51,18 @@ KEEP, ONE, FIVE = (
     MemoryPolicy(recompute=True, segment_length=1),
     MemoryPolicy(recompute=True, segment_length=5),
 )
+TWICE = MemoryPolicy(recompute=True, segment_length=5, part_length=2)
 PROGRAM = 150_000_000
 
 
 @pytest.mark.parametrize(
     "memory_policy, expected",
-    [(KEEP, 13 * 1000), (ONE, 2 * 1000 + 12 * 30), (FIVE, 6 * 1000 + 3 * 30)],
+    [
+        (KEEP, 13 * 1000),
+        (ONE, 2 * 1000 + 12 * 30),
+        (FIVE, 6 * 1000 + 3 * 30),
+        (TWICE, 3 * 1000 + (3 + 3) * 30),
+    ],
 )
 def test_what_is_kept_at_the_peak(memory_policy, expected):
     found = memory.peak_bytes(Sizes(1000, 30, once=7), 12, memory_policy)
@@ -74,6 +80,20 @@ def test_segments_that_take_the_least_memory(sizes, length):
         policy = MemoryPolicy(recompute=True, segment_length=other)
         assert least <= memory.peak_bytes(sizes, 100, policy)
     assert abs(found.segment_length - length) <= length / 5
+
+
+@pytest.mark.parametrize(
+    "sizes, part", [(Sizes(1000, 1), 1), (Sizes(10, 90), 20), (Sizes(1, 10**6), 100)]
+)
+def test_parts_that_take_the_least_memory(sizes, part):
+    """Of a hundred steps: near the (2 / 3) power of 10 * state / step."""
+    found = memory.twice_with_least_memory(sizes, 100)
+    least = memory.peak_bytes(sizes, 100, found)
+    for segment in range(1, 101):
+        for other in range(1, segment + 1):
+            policy = MemoryPolicy(segment_length=segment, part_length=other)
+            assert least <= 1.02 * memory.peak_bytes(sizes, 100, policy)
+    assert abs(found.part_length - part) <= part / 4
 
 
 @pytest.mark.parametrize("dtype, expected", [("float32", 4 * 7), ("float64", 8 * 7)])
@@ -152,8 +172,20 @@ def test_what_fits_is_kept_and_more_is_recomputed(plan_with):
     assert plan_with(enough, recompute="always", segment_length=5).policy == FIVE
     with pytest.raises(ValueError, match=r"would take about .* GB, .*--recompute=auto"):
         plan_with(enough - 2, recompute="never")
+
+
+def test_segments_are_cut_again_where_nothing_else_fits(plan_with):
+    enough = int((2 * STEP + 8 * STATE) / 0.8) + 1
+    assert plan_with(enough).policy == ONE
+    twice = MemoryPolicy(recompute=True, segment_length=3, part_length=1)
+    less = plan_with(enough - 2)
+    assert less.policy == twice
+    assert less.peak_bytes == 2 * STEP + (3 + 3) * STATE
+    assert "computed again for segments of 3 inner steps, in parts of 1, about" in (
+        less.describe()
+    )
     with pytest.raises(ValueError, match="would take about"):
-        plan_with(int((2 * STEP + 8 * STATE) / 0.8) - 1)
+        plan_with(int((2 * STEP + 6 * STATE) / 0.8) - 1)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +257,12 @@ def test_a_run_goes_on_in_the_way_that_it_began(tmp_path, capsys):
     assert "began in another way, for which there is no memory now" in told
     assert "computed again for each inner step" in told
     assert memory_plans.of_run(tmp_path, plan) == ONE  # which is now its own
+    (tmp_path / "memory.json").unlink()
+    assert memory_plans.of_run(tmp_path, plan._replace(policy=TWICE)) == TWICE
+    assert memory_plans.of_run(tmp_path, plan) == TWICE
+    # As it was written before there were parts.
+    (tmp_path / "memory.json").write_text('{"recompute": true, "segment_length": 1}')
+    assert memory_plans.of_run(tmp_path, plan) == ONE
     (tmp_path / "memory.json").write_text("[]")
     with pytest.raises(ValueError, match=r"memory.json does not say .* remove it"):
         memory_plans.of_run(tmp_path, plan)

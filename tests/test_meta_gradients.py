@@ -261,7 +261,14 @@ def test_gradient_does_not_depend_on_segment_length(name, length):
     [
         # Integers are shown at every step here: labels and raw images.
         ("real", MemoryPolicy(recompute=True, segment_length=2), True),
+        ("real", MemoryPolicy(segment_length=4, part_length=3), True),
         ("closed_loop", MemoryPolicy(recompute=True), True),
+        ("closed_loop", MemoryPolicy(segment_length=3, part_length=1), True),
+        (
+            "distillation-intermediate",
+            MemoryPolicy(segment_length=3, part_length=2),
+            False,
+        ),
         ("closed_loop", MemoryPolicy(recompute=True, segment_length=2), True),
         (
             "distillation-intermediate",
@@ -416,6 +423,7 @@ def traced_nodes(memory_policy, **options):
         (problems.KEPT, 0),
         (MemoryPolicy(), 0),
         (MemoryPolicy(recompute=True, segment_length=2), 1),
+        (MemoryPolicy(segment_length=2, part_length=1), 0),
     ],
 )
 def test_graph_does_not_grow_with_num_inner_steps(memory_policy, rest):

@@ -74,7 +74,7 @@ def test_the_closed_loop_is_that_of_the_records():
     assert table in (MEASURED.parent / "docs" / "closed_loop.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("name", ["digits", "mnist", "digits_noise", "digits_none"])
 def test_realism_is_that_of_the_record(name):
     table = (MEASURED / f"realism_{name}" / "table.md").read_text()
     assert table in (MEASURED.parent / "docs" / "appendices.md").read_text()
@@ -213,6 +213,47 @@ def table_with(text, first):
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         rows[cells[0]] = dict(zip(names, cells, strict=True))
     return rows
+
+
+def accuracies(path, measure):
+    """(source, condition) -> accuracies of one measure, of an evaluation's rows."""
+    found = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["measure"] == measure:
+                key = row["source"], row["condition"]
+                found.setdefault(key, []).append(float(row["accuracy"]))
+    return found
+
+
+BEGUN = {  # source -> column
+    "gtn": "from noise",
+    "warm": "warm start",
+    "adversarial": "with a discriminator",
+    "real": "real",
+}
+
+
+def test_what_teachers_begun_otherwise_are_good_for_is_that_of_the_record():
+    text = (MEASURED.parent / "docs" / "appendices.md").read_text()
+    text = text[text.index("## What these teachers are good for") :]
+    whole = accuracies(MEASURED / "digits_begun" / "full.csv", "architectures")
+    rows = table_with(text, "architecture")
+    assert len(rows) == 6
+    for name, cells in rows.items():
+        for source, column in BEGUN.items():
+            mean = np.mean(whole[source, name])
+            assert cells[column].startswith(f"{100 * mean:.1f} %")
+    ensembles = accuracies(MEASURED / "digits_begun" / "full.csv", "ensembles")
+    rows = table_with(text, "learners in an ensemble")
+    for source, name in BEGUN.items():
+        assert rows[name]["32"] == f"{100 * ensembles[source, '32'][0]:.1f}"
+    longer = MEASURED / "digits_begun" / "without_curriculum.csv"
+    longer = accuracies(longer, "more_steps")
+    rows = table_with(text, "more data")
+    for source, name in [("gtn", ""), ("real", ", real")]:
+        mean = np.mean(longer[source, "80"])
+        assert rows[f"inner steps{name}"]["x 8"] == f"{100 * mean:.1f}"
 
 
 @pytest.mark.parametrize("document", ["README.md", "RESULTS.md"])

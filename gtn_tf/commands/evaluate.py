@@ -25,6 +25,7 @@ from gtn_tf.evaluation.registry import IMAGE_MEASURES, MEASURES
 from gtn_tf.export import synthetic_data
 from gtn_tf.meta.objectives import ACCURACY, Measured
 from gtn_tf.runs import fields, files, meta_training, run_setup, workdirs
+from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teaching.loaded_teacher import load_teacher
 
 _FIGURES = {
@@ -167,7 +168,7 @@ def _setting(config: EvaluationConfig) -> Setting:
         others.append(folder / "real")
     first = workdirs.read_config(folder, config.data_dir)
     dataset = run_setup.load_dataset(first)
-    setups = {}
+    setups, taken = {}, {}
     for path in [folder, *others]:
         own = workdirs.read_config(path, config.data_dir)
         for name in (
@@ -183,8 +184,8 @@ def _setting(config: EvaluationConfig) -> Setting:
                     f"--{name}={getattr(first, name)}: --compare takes runs in which "
                     "they are equal"
                 )
-        names = (own.teacher, f"{own.teacher}, {own.curriculum}", str(path))
-        name = next(name for name in names if name not in setups)
+        name = _name(path, own, taken)
+        taken[name] = (own.teacher, own.curriculum)
         setups[name] = meta_training.restore(run_setup.build(own, dataset), path).setup
     return Setting(
         {name: setup.problem for name, setup in setups.items()},
@@ -194,6 +195,21 @@ def _setting(config: EvaluationConfig) -> Setting:
         config.num_ensemble,
         config.seed,
     )
+
+
+def _name(path: Path, config: TrainingConfig, taken: dict[str, tuple]) -> str:
+    """What tables and TensorBoard call a run: its teacher, with the curriculum where
+    another has that teacher, or its folder where another has both.
+
+    Args:
+      taken: name -> teacher and curriculum of the runs before.
+    """
+    own = (config.teacher, config.curriculum)
+    folder = path.resolve().name
+    names = [folder, *(f"{folder} ({n})" for n in range(2, len(taken) + 3))]
+    if own not in taken.values():
+        names = [config.teacher, ", ".join(own), *names]
+    return next(name for name in names if name not in taken)
 
 
 def _accuracies(rows: list[Row], measure: str) -> dict[tuple[str, str], list[float]]:

@@ -2,16 +2,19 @@
 
     kept whole      (T + 1) step + once
     recomputed      (length + 1) step + ceil(T / length) state + once    (Appendix D)
+    twice           (part + 1) step + (ceil(T / length) + ceil(length / part)) state
+                    + once
 
 `step` is what one inner step keeps for the way back, which holds about as much again
 while it goes through one step; `state` is a learner's parameters and its optimizer's
-slots; `length` is that of a segment; `once` is what is there whatever is kept. A
-constant for TensorFlow's own program comes on top.
+slots; `length` is that of a segment, `part` that of a part of it; `once` is what is
+there whatever is kept. A constant for TensorFlow's own program comes on top.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from pathlib import Path
@@ -124,9 +127,9 @@ def _kept_in(nodes) -> int:
 
 def peak_bytes(sizes: Sizes, num_inner_steps: int, policy: MemoryPolicy) -> int:
     """Estimated bytes that one meta-gradient adds to the process at its peak."""
-    length = policy.segment_length if policy.recompute else num_inner_steps
-    states = math.ceil(num_inner_steps / length) if policy.recompute else 0
-    kept = (length + 1) * sizes.step + states * sizes.state
+    lengths = (num_inner_steps, *policy.lengths)
+    states = sum(math.ceil(of / each) for of, each in itertools.pairwise(lengths))
+    kept = (lengths[-1] + 1) * sizes.step + states * sizes.state
     return kept + sizes.once + _PROGRAM_BYTES
 
 
@@ -135,6 +138,22 @@ def with_least_memory(sizes: Sizes, num_inner_steps: int) -> MemoryPolicy:
     policies = [
         MemoryPolicy(recompute=True, segment_length=length)
         for length in range(1, num_inner_steps + 1)
+    ]
+    return min(policies, key=lambda each: peak_bytes(sizes, num_inner_steps, each))
+
+
+def twice_with_least_memory(sizes: Sizes, num_inner_steps: int) -> MemoryPolicy:
+    """The policy that takes the least memory with segments in parts.
+
+    For parts of a length, states are fewest where T / length = length / part.
+    """
+    policies = [
+        MemoryPolicy(
+            recompute=True,
+            segment_length=part * max(1, round(math.sqrt(num_inner_steps / part))),
+            part_length=part,
+        )
+        for part in range(1, num_inner_steps + 1)
     ]
     return min(policies, key=lambda each: peak_bytes(sizes, num_inner_steps, each))
 

@@ -5,7 +5,8 @@
 
 Memory is either of all T inner steps' activations (`recompute=False`), or of the
 states between segments of `segment_length` steps and one segment's activations,
-which are computed again on the way back (Appendix D; Griewank & Walther, 2000).
+which are computed again on the way back (Appendix D; Griewank & Walther, 2000). A
+segment can be cut in the same way again, into parts of `part_length` steps.
 What is recomputed is a whole traced segment, generator and inner gradient included:
 `tf.recompute_grad` suspends the recording of tapes, so a tape opened *inside* it
 sees nothing, but a function traced before keeps its gradient operations.
@@ -33,10 +34,20 @@ class MemoryPolicy:
     Attributes:
       recompute: compute activations again on the way back instead of keeping them.
       segment_length: inner steps between kept states when recomputing.
+      part_length: of a segment that is gone back through, the steps between states
+        that are kept meanwhile; every step is then computed three times. 0: all
+        activations of the segment are kept.
     """
 
     recompute: bool = True
     segment_length: int = 1
+    part_length: int = 0
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of segments, outermost first."""
+        own = (self.segment_length, self.part_length) if self.recompute else ()
+        return tuple(length for length in own if length)
 
 
 class _Carry(NamedTuple):
@@ -162,41 +173,45 @@ def unrolled(
     """The state after all of the lesson's steps, and the sum of the intermediate
     losses, in segments as memory is spent."""
     step = _stepper(problem, learner)
-    outer_batches, weights, inputs = lesson
-    num_steps, length = inputs[0][0].shape[0], memory_policy.segment_length
-    num_segments, rest = divmod(num_steps, length)
-    whole = num_segments * length
-
-    def segmented(values):
-        return tf.reshape(values[:whole], [num_segments, length, *values.shape[1:]])
-
-    def run(carry, inputs, num_segments, length):
-        segment = _segment(
-            step, outer_batches, weights, carry, inputs, length, memory_policy
-        )
-        return inner_loop.unroll(segment, carry, inputs, num_segments)
-
+    shared = (lesson.outer_batches, lesson.weights)
     carry = _Carry(state, tf.zeros([], state.params.dtype))
-    carry = run(carry, tf.nest.map_structure(segmented, inputs), num_segments, length)
-    if rest:
-        remaining = tf.nest.map_structure(lambda v: v[whole:][None], inputs)
-        carry = run(carry, remaining, 1, rest)
+    carry = _segmented(step, shared, carry, lesson.inputs, memory_policy.lengths)
     return carry.state, carry.loss
 
 
-def _segment(step, outer_batches, weights, carry, inputs, length, memory_policy):
-    """A function (carry, inputs of one segment) -> carry."""
+def _segmented(step, shared, carry, inputs, lengths) -> _Carry:
+    """The carry after the steps of these inputs, in segments of lengths[0] steps, each
+    of them in segments of lengths[1]."""
+    num_steps = inputs[0][0].shape[0]
+    if not lengths:
+        each = functools.partial(step, *shared)
+        return inner_loop.unroll(each, carry, inputs, num_steps)
+    length = min(lengths[0], num_steps)
+    num_segments, rest = divmod(num_steps, length)
+    whole = num_segments * length
 
-    def segment(outer_batches, weights, carry, inputs):
-        return inner_loop.unroll(
-            lambda carry, inputs: step(outer_batches, weights, carry, inputs),
-            carry,
-            inputs,
-            length,
-        )
+    def cut(values):
+        # B is open within a segment.
+        shape = [-1 if size is None else size for size in values.shape[1:]]
+        return tf.reshape(values[:whole], [num_segments, length, *shape])
 
-    if not memory_policy.recompute:
-        return functools.partial(segment, outer_batches, weights)
+    def run(carry, inputs, num_segments):
+        segment = _segment(step, shared, carry, inputs, lengths[1:])
+        return inner_loop.unroll(segment, carry, inputs, num_segments)
+
+    carry = run(carry, tf.nest.map_structure(cut, inputs), num_segments)
+    if rest:
+        remaining = tf.nest.map_structure(lambda v: v[whole:][None], inputs)
+        carry = run(carry, remaining, 1)
+    return carry
+
+
+def _segment(step, shared, carry, inputs, lengths):
+    """A function (carry, inputs of one segment) -> carry, computed again on the way
+    back."""
+
+    def segment(shared, carry, inputs):
+        return _segmented(step, shared, carry, inputs, lengths)
 
     def spec(values):
         return tf.nest.map_structure(lambda v: tf.TensorSpec(v.shape, v.dtype), values)
@@ -204,18 +219,14 @@ def _segment(step, outer_batches, weights, carry, inputs, length, memory_policy)
     def input_spec(values):  # [num_segments, length, B, ...]
         # With every dimension known, grappler rewrites sums into temporary variables
         # whose names clash between iterations of the loop: leave B open.
-        shape = [length, *(None for _ in values.shape[2:3]), *values.shape[3:]]
+        length, *shape = values.shape[1:]
+        shape = [length, *(None for _ in shape[:1]), *shape[1:]]
         return tf.TensorSpec(shape, values.dtype)
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
-        spec(outer_batches),
-        spec(weights),
-        spec(carry),
-        tf.nest.map_structure(input_spec, inputs),
+        spec(shared), spec(carry), tf.nest.map_structure(input_spec, inputs)
     )
-    return lambda carry, inputs: _recomputed(
-        traced, (outer_batches, weights, carry, inputs)
-    )
+    return lambda carry, inputs: _recomputed(traced, (shared, carry, inputs))
 
 
 def _recomputed(traced, arguments):

@@ -457,7 +457,8 @@ class TrainingConfig(fields.Config):
     segment_length: int = field(
         0,
         "Inner steps between the states that are kept when recomputing; 0 takes the "
-        "number that needs the least memory.",
+        "number that needs the least memory, and cuts segments into parts that are "
+        "computed a third time where even that does not fit.",
         group="run",
         low=0,
         high=100_000,

@@ -7,6 +7,7 @@ one adds in another order and ends with other bits.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import sys
@@ -59,6 +60,8 @@ class MemoryPlan(NamedTuple):
         """Choice and expected peak, in words."""
         length = self.policy.segment_length
         each = "each inner step" if length == 1 else f"segments of {length} inner steps"
+        if self.policy.part_length:
+            each += f", in parts of {self.policy.part_length}"
         way = (
             f"activations are computed again for {each}"
             if self.policy.recompute
@@ -127,7 +130,12 @@ def _choose(
         return _KEPT
     if config.segment_length:
         return MemoryPolicy(recompute=True, segment_length=config.segment_length)
-    return memory.with_least_memory(sizes, steps)
+    once_more = memory.with_least_memory(sizes, steps)
+    if memory.fits(memory.peak_bytes(sizes, steps, once_more), available):
+        return once_more
+    twice = memory.twice_with_least_memory(sizes, steps)
+    key = functools.partial(memory.peak_bytes, sizes, steps)
+    return min(once_more, twice, key=key)
 
 
 def take_traced(plan: MemoryPlan, policy: MemoryPolicy) -> dict:
@@ -153,12 +161,7 @@ def of_run(folder: Path, plan: MemoryPlan) -> MemoryPolicy:
                 file=sys.stderr,
             )
     print(f"memory: {plan.describe()}", file=sys.stderr)
-    text = json.dumps(
-        {
-            "recompute": plan.policy.recompute,
-            "segment_length": plan.policy.segment_length,
-        }
-    )
+    text = json.dumps(dataclasses.asdict(plan.policy))
     files.write_text_atomically(folder / _FILE, f"{text}\n")
     return plan.policy
 
@@ -172,6 +175,8 @@ def _read(folder: Path) -> MemoryPolicy | None:
         return MemoryPolicy(
             recompute=bool(found["recompute"]),
             segment_length=max(1, int(found["segment_length"])),
+            # Runs begun before there were parts have none.
+            part_length=max(0, int(found.get("part_length", 0))),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
