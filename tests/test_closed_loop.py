@@ -157,7 +157,7 @@ def test_without_a_learner_there_is_the_stored_curriculum(exported):
     stored = [x.numpy() for x, _ in exported.dataset()]
     assert exported.is_closed_loop and len(stored) == T
     seen, model = [], network()
-    lessons = exported.trainer(model)._lessons
+    lessons = exported.trainer(model).lessons
     told = None
     for step in range(T):
         x, targets = lessons.batch(step, told)

@@ -29,6 +29,9 @@ class Trainer:
       lessons: what is shown at each step.
       plan: the optimizer and its rates at each step.
       loss: (targets, outputs) -> scalar.
+
+    Attributes:
+      lessons, loss: as given.
     """
 
     def __init__(
@@ -39,7 +42,8 @@ class Trainer:
         loss: Callable,
     ):
         self._model = model
-        self._lessons = lessons
+        self.lessons = lessons
+        self.loss = loss
         self._plan = plan
         optimizer = INNER_OPTIMIZERS[plan.rule]
         self._new_steps = _compiled_steps(model, optimizer, loss)
@@ -69,11 +73,11 @@ class Trainer:
         """
         step, feedback = self._new_steps(), None
         rates = self._plan.scaled(scale).rates
-        for index, own in zip(range(len(self._lessons)), rates, strict=True):
+        for index, own in zip(range(len(self.lessons)), rates, strict=True):
             begin(index)
-            x, targets = self._lessons.batch(index, feedback)
+            x, targets = self.lessons.batch(index, feedback)
             loss, outputs = step(x, targets, tf.unstack(own))
-            feedback = self._lessons.feedback(targets, outputs)
+            feedback = self.lessons.feedback(targets, outputs)
             yield x, float(loss)
 
     def train(
@@ -110,8 +114,8 @@ class Trainer:
 
     def _all_of(self, shown: list) -> list:
         """The batches of all steps: those not reached are shown as to nobody."""
-        rest = range(len(shown), len(self._lessons))
-        return shown + [self._lessons.batch(index, None) for index in rest]
+        rest = range(len(shown), len(self.lessons))
+        return shown + [self.lessons.batch(index, None) for index in rest]
 
     def _callbacks(self, verbose, callbacks) -> keras.callbacks.CallbackList:
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -122,7 +126,7 @@ class Trainer:
             model=self._model,
             verbose=verbose,
             epochs=1,
-            steps=len(self._lessons),
+            steps=len(self.lessons),
         )
 
 

@@ -40,6 +40,7 @@ from nas.search.config import SearchConfig
 from nas.search.context import (
     build_context,
     check,
+    of_architecture,
     own_teacher,
     train_own_teacher,
     with_shared_weights,
@@ -73,8 +74,9 @@ class _Tuner(base_tuner.BaseTuner):
         """
         config = self._config
         evaluate = EVALUATIONS[config.evaluation]
-        space, context = config.search_space(), self._context
+        space = config.search_space()
         architecture = space.from_values(trial.hyperparameters.values)
+        context = of_architecture(self._context, space, architecture)
         size = config.size(context.dataset)
         build = functools.partial(space.build, architecture, size)
         try:

@@ -24,6 +24,7 @@ from gtn_tf.data.dataset import Dataset, Split, normalize
 from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
 from nas.evaluations.dismissal import Dismissal
+from nas.evaluations.hypernetwork import Hypernetwork
 from nas.evaluations.shared_weights import SharedWeights
 from nas.spaces.base import Build
 
@@ -79,6 +80,7 @@ class Context:
       num_networks: that the teacher teaches of one architecture.
       dismissal: of networks that are behind after some of the teacher's steps.
       shared_weights: that networks taught by the teacher begin with, by place.
+      hypernetwork: that makes these for each architecture, if one does.
     """
 
     dataset: Dataset
@@ -90,6 +92,7 @@ class Context:
     num_networks: int = 1
     dismissal: Dismissal | None = None
     shared_weights: SharedWeights = dataclasses.field(default_factory=dict)
+    hypernetwork: Hypernetwork | None = None
 
     @property
     def scoring_split(self) -> Split:

@@ -43,7 +43,7 @@ def train(
         give(weights, model)
         teach(model)
         weights |= {
-            place: tf.identity(variable.value) for place, variable in _places(model)
+            place: tf.identity(variable.value) for place, variable in places(model)
         }
     return weights
 
@@ -51,14 +51,14 @@ def train(
 def give(weights: SharedWeights, model: keras.Model) -> int:
     """Sets those weights of a model that others have had, and says how many."""
     given = 0
-    for place, variable in _places(model):
+    for place, variable in places(model):
         if place in weights:
             variable.assign(weights[place])
             given += 1
     return given
 
 
-def _places(model: keras.Model) -> Iterator[tuple[tuple, keras.Variable]]:
+def places(model: keras.Model) -> Iterator[tuple[tuple, keras.Variable]]:
     """Trainable variables, each with its place, its number there and its shape."""
     seen: Counter = Counter()
     for variable in model.trainable_variables:

@@ -26,6 +26,7 @@ _OF_SPACES = (
         "num_networks",
         "dismiss_after",
         "num_shared",
+        "shared",
         "num_epochs",
         "early_epochs",
         "batch_size",
@@ -34,6 +35,7 @@ _OF_SPACES = (
     ),
     "cutout",
 )
+SHARED = ("weights", "hypernetwork")
 _OF_HYPERMODELS = ("num_finalists", "finalist_epochs", "halving_factor")
 
 
@@ -48,6 +50,7 @@ class SearchConfig(fields.Config):
         "image_size": "",
         "dismiss_after": 0,
         "num_shared": 0,
+        "shared": "weights",
     }
 
     space: str = field(
@@ -171,12 +174,19 @@ class SearchConfig(fields.Config):
     )
     num_shared: int = field(
         0,
-        "Architectures that the teacher teaches one after the other before the search, "
-        "each with the weights of those before where it has the same operations at the "
-        "same places; all others begin with these weights. With 0, with fresh ones.",
+        "Architectures that the teacher teaches before the search, from whose weights "
+        "all others begin, as --shared says. With 0, all begin with fresh ones.",
         group="few steps",
         low=0,
         high=10**6,
+    )
+    shared: str = field(
+        "weights",
+        "What --num_shared architectures leave to the others: weights, those of the "
+        "last one that had the same operation at the same place; or hypernetwork, a "
+        "map from architectures to weights that was trained on them.",
+        group="few steps",
+        choices=SHARED,
     )
     num_steps: int = field(
         0,
@@ -316,6 +326,11 @@ class SearchConfig(fields.Config):
                 self._check_can_dismiss()
             if self.num_shared:
                 self._check_can_share()
+            elif self.shared != SearchConfig.shared:
+                raise UserError(
+                    f"--shared={self.shared} has no architectures to come from: give "
+                    "--num_shared=16, or leave it out"
+                )
 
     def _check_can_dismiss(self) -> None:
         told = f"--dismiss_after={self.dismiss_after}"

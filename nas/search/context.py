@@ -17,10 +17,11 @@ from gtn_tf.networks.initial_weights import initialize
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.teaching import ready_teachers
 from gtn_tf.teaching.loaded_teacher import LoadedTeacher
-from nas.evaluations import shared_weights
+from nas.evaluations import hypernetwork, shared_weights
 from nas.evaluations.base import Context, Procedure
 from nas.evaluations.few_steps import LEARNER
 from nas.search.config import SearchConfig
+from nas.spaces.base import Architecture, SearchSpace
 
 _FIRST_SHARED = 10**6  # draws that a search by the same seed does not come to
 
@@ -132,7 +133,8 @@ def build_context(config: SearchConfig) -> Context:
 
 
 def with_shared_weights(context: Context, config: SearchConfig) -> Context:
-    """With the weights of `config.num_shared` architectures, by the teacher's steps.
+    """With what `config.num_shared` architectures leave, by the teacher's steps: their
+    weights or a hypernetwork.
 
     They come from the seed of the evaluation alone, so that a search that goes on, and
     every worker, has the same.
@@ -140,9 +142,9 @@ def with_shared_weights(context: Context, config: SearchConfig) -> Context:
     space, size = config.search_space(), config.size(context.dataset)
     seed = config.evaluation_seed
     num_steps = context.teacher.num_inner_steps
+    drawn = (space.sample(seed, _FIRST_SHARED + i) for i in range(config.num_shared))
 
-    def fresh(index: int) -> keras.Model:
-        architecture = space.sample(seed, _FIRST_SHARED + index)
+    def fresh(architecture: Architecture) -> keras.Model:
         return initialize(space.build(architecture, size, LEARNER), seed)
 
     def teach(model: keras.Model) -> None:
@@ -150,7 +152,29 @@ def with_shared_weights(context: Context, config: SearchConfig) -> Context:
         trainer = context.teacher.trainer(model, seed)
         trainer.train(goes_on=lambda losses: len(losses) < num_steps)
 
-    weights = shared_weights.train(map(fresh, range(config.num_shared)), teach)
+    def pupil(architecture: Architecture) -> hypernetwork.Pupil:
+        model = fresh(architecture)
+        encoding = hypernetwork.encode(space, architecture)
+        return hypernetwork.Pupil(model, encoding, context.teacher.trainer(model, seed))
+
+    if config.shared == "weights":
+        weights = shared_weights.train(map(fresh, drawn), teach)
+        return dataclasses.replace(context, shared_weights=weights)
+    pupils = list(map(pupil, drawn))
+    made = hypernetwork.Hypernetwork(pupils, seed)
+    hypernetwork.train(made, pupils, num_steps)
+    return dataclasses.replace(context, hypernetwork=made)
+
+
+def of_architecture(
+    context: Context, space: SearchSpace, architecture: Architecture
+) -> Context:
+    """With the weights that the hypernetwork makes for an architecture, if there is
+    one."""
+    if context.hypernetwork is None:
+        return context
+    encoding = hypernetwork.encode(space, architecture)
+    weights = context.hypernetwork.weights(encoding)
     return dataclasses.replace(context, shared_weights=weights)
 
 
