@@ -108,7 +108,7 @@ def test_training_lowers_the_loss_and_tells_architectures_apart(pupils):
     made = Hypernetwork(pupils, 0)
     own = [[v.numpy() for v in each.model.trainable_variables] for each in pupils]
     mixing = made.mixing.numpy()
-    losses = hypernetwork.train(made, pupils, 40)
+    losses = hypernetwork.train(made, pupils, 40, learning_rate=0.01)
     assert np.shape(losses) == (40, 2)
     assert (np.mean(losses[-2:], axis=0) < 0.5 * np.mean(losses[:2], axis=0)).all()
     assert not np.allclose(made.mixing, mixing)

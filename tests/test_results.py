@@ -406,7 +406,7 @@ def test_early_dismissal_is_that_of_the_stored_losses():
 
 def test_shared_weights_are_those_of_the_stored_scores():
     known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
-    section = LOG.partition("## NAS-Bench-201: shared weights as a start")[2]
+    section = LOG.partition("## NAS-Bench-201: shared weights and a")[2]
     told = table_with(section, "judge")
     path = MEASURED / "nasbench201_shared_weights" / "half_a.jsonl"
     rows = list(map(json.loads, path.read_text().splitlines()))

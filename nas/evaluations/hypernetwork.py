@@ -34,7 +34,7 @@ from nas.evaluations.shared_weights import SharedWeights
 from nas.spaces.base import Architecture, SearchSpace
 
 NUM_DIRECTIONS = 4  # R
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.001
 
 
 class Pupil(NamedTuple):
