@@ -408,12 +408,18 @@ def test_shared_weights_are_those_of_the_stored_scores():
     known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
     section = LOG.partition("## NAS-Bench-201: shared weights and a")[2]
     told = table_with(section, "judge")
-    path = MEASURED / "nasbench201_shared_weights" / "half_a.jsonl"
-    rows = list(map(json.loads, path.read_text().splitlines()))
+    shared, made = (
+        list(map(json.loads, (MEASURED / name / "half_a.jsonl").open()))
+        for name in ("nasbench201_shared_weights", "nasbench201_hypernetwork")
+    )
+    rows = [{**one, **other} for one, other in zip(shared, made, strict=True)]
+    assert [row["cell"] for row in rows] == [row["cell"] for row in shared]
     accuracy = np.array([known[row["cell"]]["val_accuracy"] for row in rows])
-    for kind in ("fresh", "shared"):
-        scores = np.array([row[kind] for row in rows])
-        column = f"{kind} weights"
+    seconds = np.mean([row["processor_seconds"] for row in rows])
+    told_seconds = told["processor seconds, without"]["hypernetwork"]
+    assert told_seconds == f"{seconds:.1f}"
+    for column in ("fresh weights", "shared weights", "hypernetwork"):
+        scores = np.array([row[column.removesuffix(" weights")] for row in rows])
         agreed = told["accuracy after 32 steps"][column]
         assert agreed == agreement(scores, accuracy)
         mean = told["mean accuracy after 32 steps"][column]
