@@ -276,9 +276,11 @@ def test_it_comes_from_the_seed_of_the_evaluation_alone(shared):
     one, again, other = (made.weights(encoding) for made in found)
     assert one.keys() == again.keys()
     for place, value in one.items():
-        np.testing.assert_array_equal(value, again[place])
-    common = one.keys() & other.keys()
-    assert any(not np.array_equal(one[place], other[place]) for place in common)
+        # A gain before batch norm has no gradient but by rounding, which Adam's steps
+        # make larger, and TensorFlow rounds otherwise the second time in a process.
+        np.testing.assert_allclose(value, again[place], atol=1e-3)
+    stem = next(place for place in one if "/" not in place[0].rpartition("/")[0])
+    assert np.abs(one[stem] - other[stem]).max() > 0.05
 
 
 def test_plain_weights_are_the_same_for_all():
