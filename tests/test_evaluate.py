@@ -113,7 +113,7 @@ def test_a_run_that_nothing_may_be_written_to(runs, tmp_path, capsys):
     assert (contents(pixels), contents(other)) == before
     written = {path.name for path in output.iterdir()}
     assert {"evaluation.csv", "table.md", "figure_2b.png"} <= written
-    assert "| distillation, full |" in capsys.readouterr().out
+    assert "| distillation | a, b |" in capsys.readouterr().out
     assert str(output) in evaluate.next_steps(config)[0]
     (tmp_path / "file").touch()
     config = dataclasses.replace(config, output=str(tmp_path / "file" / "out"))

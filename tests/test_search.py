@@ -30,7 +30,9 @@ SMALL = {"num_nodes": 1, "num_filters": 2, "evaluation": "params", "max_trials":
 
 
 CONTEXT = types.SimpleNamespace(
-    teacher=None, dataset=types.SimpleNamespace(image_shape=(8, 8, 1), num_classes=10)
+    teacher=None,
+    hypernetwork=None,
+    dataset=types.SimpleNamespace(image_shape=(8, 8, 1), num_classes=10),
 )
 
 
@@ -391,7 +393,7 @@ def test_a_teacher_for_other_images(tmp_path, monkeypatch):
 
 def test_one_teacher_for_a_search(tmp_path, judged, monkeypatch):
     teacher = types.SimpleNamespace(description={"num_outer_steps": 3})
-    with_teacher = types.SimpleNamespace(teacher=teacher, dataset=CONTEXT.dataset)
+    with_teacher = types.SimpleNamespace(**vars(CONTEXT) | {"teacher": teacher})
     monkeypatch.setattr(search, "build_context", lambda config: with_teacher)
     run(tmp_path, max_trials=2)
     entries = run(tmp_path, max_trials=3)
