@@ -55,8 +55,9 @@ def test_the_table_is_that_of_the_records(name, study):
 
 
 @pytest.mark.parametrize("study", ["soft_labels", "adversarial"])
-def test_the_tables_of_the_appendices_are_those_of_the_records(study):
-    paths = (MEASURED / f"digits_{study}").glob("*/seed_*/record.json")
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_the_tables_of_the_appendices_are_those_of_the_records(dataset, study):
+    paths = (MEASURED / f"{dataset}_{study}").glob("*/seed_*/record.json")
     records = sorted(
         (json.loads(path.read_text()) for path in paths), key=lambda r: r["seed"]
     )
