@@ -441,6 +441,9 @@ def test_recomputing_stores_no_activations():
     assert num_stored(problems.KEPT, "dense") > num_stored(problems.KEPT, "linear")
     stored = num_stored(MemoryPolicy(), "linear")
     assert num_stored(MemoryPolicy(), "dense") == stored > 0
+    whole, parts = (MemoryPolicy(segment_length=4, part_length=n) for n in (0, 1))
+    assert num_stored(whole, "dense") > num_stored(whole, "linear")
+    assert num_stored(parts, "dense") == num_stored(parts, "linear") > 0
 
 
 def test_second_call_traces_nothing(monkeypatch):
