@@ -210,17 +210,27 @@ def trace(
             problem.objective.sample(num_batches, seeds[0]),
             memory_policy,
         )
-        norm = tf.linalg.global_norm(gradients)
-        if clip_norm:
-            clipped, _ = tf.clip_by_global_norm(gradients, clip_norm, norm)
-            trust = tf.minimum(1.0, _CHAOTIC * clip_norm / norm)
-            gradients = [gradient * trust for gradient in clipped]
-        result = StepResult(meta_loss, intermediate_loss, norm)
-        return result, gradients
+        gradients, norm = clipped(gradients, clip_norm)
+        return StepResult(meta_loss, intermediate_loss, norm), gradients
 
     return tf.function(outer_step, autograph=False).get_concrete_function(
         tf.TensorSpec([2], tf.int32)
     )
+
+
+def clipped(gradients: list, clip_norm: float) -> tuple[list, tf.Tensor]:
+    """Gradients of at most this norm over all, less where theirs is chaotic, and the
+    norm that they had.
+
+    Args:
+      clip_norm: 0: they are left as they are.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    if clip_norm:
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, norm)
+        trust = tf.minimum(1.0, _CHAOTIC * clip_norm / norm)
+        gradients = [gradient * trust for gradient in gradients]
+    return gradients, norm
 
 
 class Progress(NamedTuple):

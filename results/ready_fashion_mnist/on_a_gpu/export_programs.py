@@ -83,10 +83,8 @@ def program(setup, spec):
             objective.sample(problem.num_intermediate_losses + 1, seeds[0]),
             MemoryPolicy(recompute=False),
         )
-        norm = tf.linalg.global_norm(gradients)
-        clipped, _ = tf.clip_by_global_norm(gradients, config.clip_norm, norm)
-        trust = tf.minimum(1.0, outer_loop._CHAOTIC * config.clip_norm / norm)
-        return loss, intermediate_loss, norm, [trust * g for g in clipped]
+        gradients, norm = outer_loop.clipped(gradients, config.clip_norm)
+        return loss, intermediate_loss, norm, gradients
 
     return tf.function(step, autograph=False, jit_compile=True)
 
