@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -174,6 +175,31 @@ def test_stopped_killed_and_ended_by_another_number(tmp_path, train_by):
     assert alone.code == 0
     assert len(rows(folder)) == NUM_STEPS
     assert_close(folder, tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_ends_a_worker_that_waits(tmp_path, number, code):
+    workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
+    config = dataclasses.replace(CONFIG, workers=workers, workdir=str(tmp_path / "run"))
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=run, args=(config, tmp_path / "stood", None))
+    process.start()
+    err = tmp_path / "stood" / "err"
+    until(lambda: err.exists() and "waits for the others" in err.read_text())
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == code
+    assert not (tmp_path / "run").exists()
+
+
+def until(is_so):
+    """Waits until it is so."""
+    ends = time.monotonic() + TIMEOUT
+    while not is_so():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_workers_that_are_not_alike(tmp_path, train_by):

@@ -98,7 +98,8 @@ def _join(config: TrainingConfig) -> Replicas:
     print(f"{name}: waits for the others", file=sys.stderr, flush=True)
     try:
         tf.config.set_visible_devices(gpus[:1], "GPU")
-        with _ended_by_ctrl_c():
+        addresses.await_others(own, workers)
+        with _sigterm_given_back():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise UserError(
@@ -110,21 +111,12 @@ def _join(config: TrainingConfig) -> Replicas:
 
 
 @contextlib.contextmanager
-def _ended_by_ctrl_c() -> Iterator[None]:
-    """Within, Ctrl-C ends the process: Python would hear it only after the call.
-
-    TensorFlow takes SIGTERM for itself there; at the end it is Python's again.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _sigterm_given_back() -> Iterator[None]:
+    """TensorFlow takes SIGTERM for itself within; at the end it is Python's again."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _devices(count: int) -> list[str]:
