@@ -15,56 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gtn_tf.networks import layers
-
-
-@keras.saving.register_keras_serializable("nas")
-class FusedBatchNorm(keras.layers.BatchNormalization):
-    """Keras' batch norm of [B, H, W, C], in float32 as one operation.
-
-    Keras' own computes its parts one by one, and a step of training takes a third
-    longer; it holds the mean constant within the variance, so that the derivative of a
-    gradient, of which meta-gradients are made, comes out wrong.
-    """
-
-    def call(self, inputs, training=False, mask=None):
-        normalize = self._fused if inputs.dtype == tf.float32 else self._in_parts
-        if not training:
-            statistics = self.moving_mean.value, self.moving_variance.value
-            return normalize(inputs, *statistics)[0]
-        outputs, mean, variance = normalize(inputs)
-        new = 1 - self.momentum
-        self.moving_mean.assign_add(new * (mean - self.moving_mean))
-        self.moving_variance.assign_add(new * (variance - self.moving_variance))
-        return outputs
-
-    def _fused(self, inputs, mean=None, variance=None):
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs,
-            *self._scale_and_center(inputs),
-            mean,
-            variance,
-            epsilon=self.epsilon,
-            is_training=mean is None,
-        )
-        # TensorFlow's is the unbiased estimate.
-        count = tf.cast(tf.size(inputs) // tf.size(mean), variance.dtype)
-        return outputs, mean, variance * (count - 1) / count
-
-    def _in_parts(self, inputs, mean=None, variance=None):
-        axes = [0, 1, 2]
-        mean = tf.reduce_mean(inputs, axes) if mean is None else mean
-        centered = inputs - mean
-        if variance is None:
-            variance = tf.reduce_mean(tf.square(centered), axes)
-        gamma, beta = self._scale_and_center(inputs)
-        outputs = centered * tf.math.rsqrt(variance + self.epsilon) * gamma + beta
-        return outputs, mean, variance
-
-    def _scale_and_center(self, inputs):
-        channels = inputs.shape[-1:]
-        gamma = self.gamma if self.scale else tf.ones(channels, inputs.dtype)
-        beta = self.beta if self.center else tf.zeros(channels, inputs.dtype)
-        return gamma, beta
+from nas.spaces.batch_norm import FusedBatchNorm
 
 
 @keras.saving.register_keras_serializable("nas")
