@@ -79,7 +79,7 @@ def test_meta_gradient_through_a_cell(number):
 
 def test_batch_norm_has_the_second_derivative():
     """That of `layers.BatchNorm`, for all that it depends on; float32 is one operation,
-    float64 several."""
+    with its own gradients or with ours, float64 several."""
     random = np.random.default_rng(0)
     x, gamma, beta = (random.normal(size=size) for size in ((5, 3, 3, 2), 2, 2))
 
@@ -99,8 +99,12 @@ def test_batch_norm_has_the_second_derivative():
         return outer.gradient(total, sources)
 
     expected = second(layers.BatchNorm(dtype="float64"))
-    for dtype, error in (("float64", 1e-12), ("float32", 1e-3)):
-        layer = FusedBatchNorm(momentum=0.0, epsilon=1e-5, dtype=dtype)
+    for dtype, ours, error in (
+        ("float64", False, 1e-12),
+        ("float32", False, 1e-3),
+        ("float32", True, 1e-3),
+    ):
+        layer = FusedBatchNorm(ours, momentum=0.0, epsilon=1e-5, dtype=dtype)
         for own, other in zip(second(layer), expected, strict=True):
             np.testing.assert_allclose(own, other, rtol=error, atol=error)
 
@@ -109,7 +113,7 @@ def test_batch_norm_has_the_second_derivative():
 def test_gradients_go_through_batch_norms_statistics(dtype):
     """The meta-loss is of a network with the statistics of the last inner step."""
     x = np.random.default_rng(0).normal(3, 2, (5, 3, 3, 2))
-    layer = FusedBatchNorm(momentum=0.0, epsilon=1e-5, dtype=dtype)
+    layer = FusedBatchNorm(True, momentum=0.0, epsilon=1e-5, dtype=dtype)
     layer.build(x.shape)
     inputs = tf.constant(x, dtype)
     with tf.GradientTape() as tape:

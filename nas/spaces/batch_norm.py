@@ -7,9 +7,9 @@ where means are over batch and positions. With what is left of a gradient v,
     P v = v - mean(v) - h mean(v h)
 
 the gradients for x, gamma and beta are gamma s P b, sum(b h) and sum(b), where b is
-that for y (Ioffe & Szegedy, 2015). TensorFlow has them as one operation, too. Their own
-gradients are here, since those of TensorFlow keep more memory at each turn of a loop
-than all activations take.
+that for y (Ioffe & Szegedy, 2015). TensorFlow has them as one operation, too, and the
+gradients of these, but those keep more memory at each turn of a loop than all
+activations take, and leave out what goes through mean and variance. Ours do not.
 """
 
 from __future__ import annotations
@@ -27,22 +27,34 @@ class FusedBatchNorm(keras.layers.BatchNormalization):
     Keras' own computes its parts one by one, and a step of training takes a third
     longer; it holds the mean constant within the variance, so that the derivative of a
     gradient, of which meta-gradients are made, comes out wrong.
+
+    Args:
+      for_meta_gradients: with our gradients of gradients. TensorFlow never forgets a
+        graph that has such, so that networks that are trained once do without.
     """
+
+    def __init__(self, for_meta_gradients: bool = False, **options):
+        super().__init__(**options)
+        self.for_meta_gradients = for_meta_gradients
 
     def call(self, inputs, training=False, mask=None):
         """y [B, H, W, C] by the batch's statistics in training, else by the moving."""
-        scale_and_center = self._scale_and_center(inputs)
-        is_fused = inputs.dtype == tf.float32
+        normalize = _fused if inputs.dtype == tf.float32 else _in_parts
+        if training and self.for_meta_gradients and normalize is _fused:
+            normalize = _fused_for_meta_gradients
+        arguments = inputs, *self._scale_and_center(inputs), self.epsilon
         if not training:
-            normalize = _fused_with_given if is_fused else _in_parts
             statistics = self.moving_mean.value, self.moving_variance.value
-            return normalize(inputs, *scale_and_center, self.epsilon, *statistics)[0]
-        normalize = _fused if is_fused else _in_parts
-        outputs, mean, variance = normalize(inputs, *scale_and_center, self.epsilon)
+            return normalize(*arguments, *statistics)[0]
+        outputs, mean, variance = normalize(*arguments)
         new = 1 - self.momentum
         self.moving_mean.assign_add(new * (mean - self.moving_mean))
         self.moving_variance.assign_add(new * (variance - self.moving_variance))
         return outputs
+
+    def get_config(self):
+        """As the constructor takes it."""
+        return super().get_config() | {"for_meta_gradients": self.for_meta_gradients}
 
     def _scale_and_center(self, inputs):
         channels = inputs.shape[-1:]
@@ -61,14 +73,23 @@ def _in_parts(x, gamma, beta, epsilon: float, mean=None, variance=None):
     return outputs, mean, variance
 
 
-def _fused_with_given(x, gamma, beta, epsilon: float, mean, variance):
-    return tf.compat.v1.nn.fused_batch_norm(
-        x, gamma, beta, mean, variance, epsilon=epsilon, is_training=False
+def _fused(x, gamma, beta, epsilon: float, mean=None, variance=None):
+    """As `_in_parts`."""
+    is_training = mean is None
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        x, gamma, beta, mean, variance, epsilon=epsilon, is_training=is_training
     )
+    return outputs, mean, _biased(variance, x)
 
 
-def _fused(x, gamma, beta, epsilon: float):
-    """y, mean and variance of x."""
+def _biased(variance, x):
+    """Of TensorFlow's estimate, which is unbiased."""
+    count = tf.cast(tf.size(x) // tf.size(variance), variance.dtype)
+    return variance * (count - 1) / count
+
+
+def _fused_for_meta_gradients(x, gamma, beta, epsilon: float):
+    """As `_in_parts`, of x itself."""
 
     @tf.custom_gradient
     def normalized(x, gamma, beta):
@@ -76,8 +97,7 @@ def _fused(x, gamma, beta, epsilon: float):
         outputs, mean, unbiased, *reserved = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon
         )
-        count = tf.cast(tf.size(x) // tf.size(gamma), unbiased.dtype)
-        variance = unbiased * (count - 1) / count
+        variance = _biased(unbiased, x)
 
         def gradient(upstream, *_):  # that through the statistics is in `_statistics`
             statistics = mean, variance

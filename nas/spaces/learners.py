@@ -44,7 +44,7 @@ def _build(space_name: str, spec: LearnerSpec) -> keras.Model:
         image_shape=spec.image_shape,
         num_classes=spec.num_classes,
     )
-    style = Style(weight_norm=True, dtype=spec.precision)
+    style = Style(weight_norm=True, for_meta_gradients=True, dtype=spec.precision)
     return space.build(space.sample(_SEED, number), size, style)
 
 

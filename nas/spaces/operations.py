@@ -57,11 +57,13 @@ class Style:
         depthwise ones, and batch norm with the last batch's statistics, as for
         learners (A.2); otherwise plain weights, and batch norm with moving averages.
       batch_norm: without it, convolutions alone.
+      for_meta_gradients: batch norm as meta-gradients need it; see `batch_norm`.
       dtype: of all layers.
     """
 
     weight_norm: bool = False
     batch_norm: bool = True
+    for_meta_gradients: bool = False
     dtype: str = "float32"
 
     def convolution(
@@ -94,6 +96,7 @@ class Style:
         if not self.batch_norm:
             return features
         norm = FusedBatchNorm(
+            self.for_meta_gradients,
             momentum=0.0 if self.weight_norm else 0.9,
             epsilon=1e-5,
             center=affine,
