@@ -9,7 +9,7 @@ import pytest
 from nas.commands import search
 from nas.evaluations import registry
 from nas.evaluations.base import Context, Procedure, Result
-from nas.evaluations.dismissal import MIN_KNOWN, Dismissal
+from nas.evaluations.dismissal import MIN_KNOWN, Dismissal, early_loss
 from nas.reporting import tables
 from nas.search import context
 from nas.search.config import SearchConfig
@@ -20,8 +20,9 @@ SMALL = {"num_nodes": 1, "num_filters": 2, "teacher": "given", "dismiss_after": 
 
 
 def test_the_second_half_of_the_first_steps_counts():
-    assert Dismissal(5, list).early_loss([9.0, 9.0, 1.0, 2.0, 6.0, 9.0]) == 3
-    assert Dismissal(2, list).early_loss([9.0, 4.0, 9.0]) == 4
+    assert early_loss([9.0, 9.0, 1.0, 2.0, 6.0, 9.0], 5) == 3
+    assert early_loss([9.0, 4.0, 9.0], 2) == 4
+    assert early_loss([9.0, 4.0, 9.0], 1) == 9
 
 
 def test_behind_is_above_the_median_of_enough():

@@ -277,6 +277,29 @@ def test_the_score_is_the_mean_of_networks_of_seeds_in_a_row(context):
     )
 
 
+def test_the_early_loss_is_weighed_beside_the_accuracy(context):
+    """That of the second half of the first quarter of the steps, below a guess's."""
+    alone = few_steps.teacher(context, BUILD, 4)
+    assert alone.accuracy is None
+    model = initialize(BUILD(style=Style(weight_norm=True)), 4)
+    losses = context.teacher.trainer(model, 4).train()
+    gain = math.log(10) - losses[0]  # of a teacher of 3 steps
+    weighed = dataclasses.replace(context, early_loss_weight=0.5)
+    found = few_steps.teacher(weighed, BUILD, 4)
+    assert found.accuracy == pytest.approx(alone.score)
+    assert found.score == pytest.approx(alone.score + 0.5 * gain, abs=1e-5)
+    two = few_steps.teacher(dataclasses.replace(weighed, num_networks=2), BUILD, 4)
+    second = few_steps.teacher(weighed, BUILD, 5)
+    assert two.score == pytest.approx((found.score + second.score) / 2, abs=1e-5)
+
+
+def test_a_weighed_score_of_a_network_that_diverges_is_below_all(context, monkeypatch):
+    monkeypatch.setattr(few_steps, "accuracy_measure", lambda *_: lambda: math.nan)
+    weighed = dataclasses.replace(context, early_loss_weight=0.5)
+    found = few_steps.teacher(weighed, BUILD, 4)
+    assert found.diverged and found.score == -1e9 and found.accuracy is None
+
+
 def test_a_network_that_is_behind_is_not_measured(context, monkeypatch):
     alone = few_steps.teacher(context, BUILD, 4)
     ahead = dataclasses.replace(context, dismissal=Dismissal(2, lambda: [9.0] * 10))

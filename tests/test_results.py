@@ -14,7 +14,7 @@ from scipy import stats
 from gtn_tf.networks.stock_models import STOCK_MODELS
 from gtn_tf.studies import catalog, comparisons, policies
 from nas.commands import report
-from nas.evaluations.dismissal import Dismissal
+from nas.evaluations.dismissal import Dismissal, early_loss
 from nas.reporting import correlation
 from nas.search.journal import Journal
 from nas.spaces.nao_space import NaoSpace
@@ -393,7 +393,7 @@ def test_early_dismissal_is_that_of_the_stored_losses():
         early, dismissed = [], []
         dismissal = Dismissal(8, lambda early=early: early)
         for row in rows:
-            loss = dismissal.early_loss(row["losses"])
+            loss = early_loss(row["losses"], 8)
             dismissed.append(dismissal.is_behind(loss))
             early.append(loss)
         losses = np.array(early)

@@ -40,6 +40,7 @@ class Result(NamedTuple):
     num_params: int  # trainable, of the network that was judged
     dismissed: bool = False  # early: the score is no accuracy
     early_loss: float | None = None  # by which it was or was not (see `dismissal`)
+    accuracy: float | None = None  # where the score is made of it and something else
 
     def as_json(self) -> str:
         """One line of text."""
@@ -78,6 +79,7 @@ class Context:
       early_epochs: after which early-stopped training is.
       num_validation_images: that few-step learners are scored on.
       num_networks: that the teacher teaches of one architecture.
+      early_loss_weight: beside the accuracy, in the score of what the teacher teaches.
       dismissal: of networks that are behind after some of the teacher's steps.
       shared_weights: that networks taught by the teacher begin with, by place.
       hypernetwork: that makes these for each architecture, if one does.
@@ -90,6 +92,7 @@ class Context:
     early_epochs: float
     num_validation_images: int
     num_networks: int = 1
+    early_loss_weight: float = 0.0
     dismissal: Dismissal | None = None
     shared_weights: SharedWeights = dataclasses.field(default_factory=dict)
     hypernetwork: Hypernetwork | None = None

@@ -19,6 +19,11 @@ from collections.abc import Callable, Sequence
 MIN_KNOWN = 10  # losses without which nothing is dismissed
 
 
+def early_loss(losses: Sequence[float], after: int) -> float:
+    """Mean over the second half of the first `after` losses, K."""
+    return statistics.fmean(losses[after // 2 : after])
+
+
 @dataclasses.dataclass(frozen=True)
 class Dismissal:
     """When a network is behind.
@@ -30,10 +35,6 @@ class Dismissal:
 
     after: int
     known: Callable[[], Sequence[float]]
-
-    def early_loss(self, losses: Sequence[float]) -> float:
-        """Mean over the second half of the first K losses."""
-        return statistics.fmean(losses[self.after // 2 : self.after])
 
     def is_behind(self, early_loss: float) -> bool:
         """Whether it is above the median, or no number."""

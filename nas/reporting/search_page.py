@@ -187,7 +187,10 @@ def _weak_scores(
         return
     chance = 1 / num_classes
     limit = chance + _NEAR_CHANCE * (1 - chance)
-    weak = sum(entry.score < limit for entry in entries)
+    weak = sum(
+        (entry.score if entry.accuracy is None else entry.accuracy) < limit
+        for entry in entries
+    )
     if weak > len(entries) / 2:
         yield (
             f"{weak} of {len(entries)} scores by {judge} are near chance "

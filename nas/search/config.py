@@ -24,6 +24,7 @@ _OF_SPACES = (
     *("num_nodes", "num_cells", "num_filters", "num_steps"),
     *(
         "num_networks",
+        "early_loss_weight",
         "dismiss_after",
         "num_shared",
         "shared",
@@ -51,6 +52,7 @@ class SearchConfig(fields.Config):
         "dismiss_after": 0,
         "num_shared": 0,
         "shared": "weights",
+        "early_loss_weight": 0.0,
     }
 
     space: str = field(
@@ -162,6 +164,14 @@ class SearchConfig(fields.Config):
         "--evaluation_seed, the next one, ...; the score is their mean accuracy.",
         group="few steps",
         low=1,
+        high=1000,
+    )
+    early_loss_weight: float = field(
+        0.2,
+        "What a network's early loss weighs in its score beside its accuracy. With 0, "
+        "the score is the accuracy alone, as in the paper.",
+        group="few steps",
+        low=0,
         high=1000,
     )
     dismiss_after: int = field(

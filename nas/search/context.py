@@ -129,6 +129,7 @@ def build_context(config: SearchConfig) -> Context:
         early_epochs=config.early_epochs or config.num_epochs / 10,
         num_validation_images=config.num_validation_images,
         num_networks=config.num_networks,
+        early_loss_weight=config.early_loss_weight,
     )
 
 

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     key: str  # the same for equal architectures; not in the file
     dismissed: bool = False  # early; in the file, as the next, where it is another
     early_loss: float | None = None
+    accuracy: float | None = None  # where the score is not the accuracy alone
 
     @classmethod
     def of(
@@ -85,8 +86,10 @@ def _parse(line: bytes, space: SearchSpace, where: str) -> Entry:
         if not type(entry.seed) is type(entry.num_params) is int:
             raise UserError("seed and num_params are integers")
         numbers = (entry.score, entry.seconds, entry.early_loss or 0)
-        if not all(map(math.isfinite, numbers)):
-            raise UserError("score, seconds and early_loss are finite numbers")
+        if not all(map(math.isfinite, (*numbers, entry.accuracy or 0))):
+            raise UserError(
+                "score, seconds, early_loss and accuracy are finite numbers"
+            )
         architecture = space.decode(entry.architecture)
         return entry._replace(
             architecture=space.encode(architecture), key=space.key(architecture)
