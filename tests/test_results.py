@@ -405,6 +405,47 @@ def test_early_dismissal_is_that_of_the_stored_losses():
         assert told[half]["early loss alone"] == agreement(-losses, accuracy)
 
 
+EARLY = {  # column -> records of its seeds, over which scores are averaged
+    "NAS-Bench-201, seed 0": ("nasbench201_seed_0",),
+    "seed 1": ("nasbench201_seed_1",),
+    "both": ("nasbench201_seed_0", "nasbench201_seed_1"),
+    "NAO": ("nao",),
+    "DARTS": ("darts",),
+}
+
+
+@pytest.mark.parametrize("column", EARLY)
+def test_weights_of_the_early_loss_are_those_of_the_stored_losses(column):
+    found = []
+    for name in EARLY[column]:
+        path = MEASURED / "early_loss_beside_accuracy" / f"{name}.jsonl"
+        rows = map(json.loads, path.read_text().splitlines())
+        found.append({row["cell"]: row for row in rows})
+    cells = [cell for cell in found[0] if all(cell in rows for rows in found)]
+    truth = np.array([found[0][cell]["true"] for cell in cells])
+
+    def scores(weight, which):
+        return np.mean(
+            [
+                [
+                    rows[cell]["accuracies"][which]
+                    - weight * early_loss(rows[cell]["losses"], 8)
+                    for cell in cells
+                ]
+                for rows in found
+            ],
+            axis=0,
+        )
+
+    section = LOG.partition("## The early loss beside the accuracy")[2]
+    by_weight, by_pass = table_with(section, "weight"), table_with(section, "steps")
+    for weight in by_weight:
+        made = agreement(scores(float(weight), 0), truth)
+        assert by_weight[weight][column] == made
+    for which, told in enumerate(by_pass.values()):
+        assert told[column] == agreement(scores(0.2, which), truth)
+
+
 def test_shared_weights_are_those_of_the_stored_scores():
     known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
     section = LOG.partition("## NAS-Bench-201: shared weights and a")[2]
