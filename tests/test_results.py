@@ -18,6 +18,7 @@ from nas.evaluations.dismissal import Dismissal, early_loss
 from nas.reporting import correlation
 from nas.search.journal import Journal
 from nas.spaces.nao_space import NaoSpace
+from nas.spaces.registry import SPACES
 
 MEASURED = Path(__file__).parent.parent / "results"
 LOG = (MEASURED.parent / "docs" / "experiment_log.md").read_text()
@@ -444,6 +445,27 @@ def test_weights_of_the_early_loss_are_those_of_the_stored_losses(column):
         assert by_weight[weight][column] == made
     for which, told in enumerate(by_pass.values()):
         assert told[column] == agreement(scores(0.2, which), truth)
+
+
+def test_the_teacher_of_cells_is_that_of_the_journal():
+    known = json.loads(published_file("nasbench201.json").read_text())["cifar10"]
+    space, folder = SPACES["nasbench201"](), MEASURED / "nasbench201_cells_teacher"
+    truth = {space.key(space.decode(text)): own for text, own in known.items()}
+    entries = Journal(folder / "journal.jsonl", space).entries
+    accuracy = np.array([truth[entry.key]["val_accuracy"] for entry in entries])
+    made = agreement(np.array([entry.score for entry in entries]), accuracy)
+    mean = np.mean([entry.accuracy for entry in entries])
+    section = LOG.partition("## NAS-Bench-201: a teacher meta-trained on")[2]
+    told = " ".join(section.partition("\n## ")[0].split())
+    assert (
+        f"The first {len(entries)} cells of half A have {100 * mean:.1f} % by it"
+        in told
+    )
+    assert f"their order is {made} for" in told
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    losses = [float(row["meta_loss"]) for row in rows]
+    ends = np.mean(losses[:24]), np.mean(losses[-24:])
+    assert "was {:.3f} on average over the first 24 steps, {:.3f}".format(*ends) in told
 
 
 def test_shared_weights_are_those_of_the_stored_scores():

@@ -106,7 +106,8 @@ def test_a_teacher_scores_it_and_the_report_compares(tmp_path):
         )
         shown = [entry.architecture for entry in entries]
         assert shown == ["0 relu", "1 relu", "2 tanh", "3 relu"]
-        assert all(0 <= entry.score <= 1 for entry in entries)
+        accuracy = "accuracy" if evaluation == "teacher" else "score"
+        assert all(0 <= getattr(entry, accuracy) <= 1 for entry in entries)
     report.run(ReportConfig(",".join(folders), str(tmp_path / "page")))
     assert "| teacher | 4 |" in (tmp_path / "page" / "report.md").read_text()
 
