@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -338,13 +339,13 @@ def test_the_warm_start_is_that_of_the_records():
             assert rows[row][column] == cells
 
 
-PUBLISHED = {  # column -> record, file of published accuracies, cheap proxies
-    "NAS-Bench-201": ("nasbench201_ready", "nasbench201.json", "params+jacov+synflow"),
-    "DARTS": ("darts_ready", "nasbench301.json", "naswot+l2_norm"),
+PUBLISHED = {  # column -> record, file of published accuracies
+    "NAS-Bench-201": ("nasbench201_half_b/seed_0", "nasbench201.json"),
+    "DARTS": ("darts_half_b", "nasbench301.json"),
 }
 CHEAP = {
     "NAS-Bench-201": "params (published), jacov (published) and synflow (published)",
-    "DARTS": "nwot (published) and l2_norm (published)",
+    "DARTS": "nwot (published), params (published) and -grad_norm (published)",
 }
 
 
@@ -357,29 +358,70 @@ def published_file(name):
 
 @pytest.mark.parametrize("column", PUBLISHED)
 def test_published_cells_are_those_of_the_journal(column, tmp_path, monkeypatch):
-    record, file, combine = PUBLISHED[column]
+    record, file = PUBLISHED[column]
     published = published_file(file)
     monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
-    config = report.ReportConfig(
-        str(MEASURED / record), str(tmp_path), str(published), combine
+    with_loss, alone = (
+        reported([folder], tmp_path / name, published)
+        for name, folder in (
+            ("with_loss", MEASURED / record),
+            ("alone", with_accuracies(MEASURED / record, tmp_path / "run")),
+        )
     )
-    report.run(config)
-    made = table_with((tmp_path / "report.md").read_text(), "proxy")
     rows = table_with((MEASURED.parent / "RESULTS.md").read_text(), "judge")
-    names = {
-        "teacher": "teacher",
-        "nwot, as published": "nwot (published)",
-        "cheap ones": CHEAP[column],
-        "teacher and cheap ones": f"teacher, {CHEAP[column]}",
+    made = {
+        "teacher": with_loss["teacher"],
+        "teacher, accuracy alone": alone["teacher"],
+        "nwot, as published": with_loss["nwot (published)"],
+        "cheap ones": with_loss[CHEAP[column]],
+        "teacher and cheap ones": with_loss[f"teacher, {CHEAP[column]}"],
     }
-    assert rows.keys() == names.keys()
-    for row, name in names.items():
-        for suffix, measure in (
-            ("", "Spearman"),
-            (", better half", "Spearman, better half"),
-        ):
-            told, found = rows[row][column + suffix], made[name][measure]
-            assert told.split()[0] == found.split()[0]
+    assert rows.keys() == made.keys()
+    for row, found in made.items():
+        both = (rows[row][column + suffix] for suffix in ("", ", better half"))
+        assert " / ".join(each.split()[0] for each in both) == both_halves(found)
+
+
+def test_two_networks_of_a_published_cell_are_those_of_the_journals(
+    tmp_path, monkeypatch
+):
+    published = published_file("nasbench201.json")
+    monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)
+    section = LOG.partition("## The early loss beside the accuracy")[2]
+    told = table_with(section, "judge")
+    for column, seeds in {"seed 0": [0], "seed 1": [1], "both": [0, 1]}.items():
+        folders = [MEASURED / "nasbench201_half_b" / f"seed_{n}" for n in seeds]
+        with_loss = reported(folders, tmp_path / column, published)
+        others = [with_accuracies(f, tmp_path / f"{column} {f.name}") for f in folders]
+        alone = reported(others, tmp_path / f"{column} alone", published)
+        cheap = f"teacher, {CHEAP['NAS-Bench-201']}"
+        assert told["accuracy alone"][column] == both_halves(alone["teacher"])
+        assert told["with the early loss"][column] == both_halves(with_loss["teacher"])
+        both = told["with the early loss and cheap ones"][column]
+        assert both == both_halves(with_loss[cheap])
+
+
+def with_accuracies(folder, copy):
+    """A copy of a search whose scores are the accuracies alone."""
+    copy.mkdir()
+    shutil.copy(folder / "flags.txt", copy)
+    rows = map(json.loads, (folder / "journal.jsonl").read_text().splitlines())
+    lines = [json.dumps(row | {"score": row["accuracy"]}) for row in rows]
+    (copy / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    return copy
+
+
+def reported(folders, output, published):
+    """Rows of the report's table about judges."""
+    runs = ",".join(map(str, folders))
+    report.run(report.ReportConfig(runs, str(output), str(published)))
+    return table_with((output / "report.md").read_text(), "proxy")
+
+
+def both_halves(row):
+    """Spearman's correlation, all / the better half, without intervals."""
+    found = row["Spearman"], row["Spearman, better half"]
+    return " / ".join(each.split()[0] for each in found)
 
 
 def test_early_dismissal_is_that_of_the_stored_losses():
