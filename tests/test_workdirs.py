@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from gtn_tf.meta.outer_loop import Progress, StepResult
 from gtn_tf.runs import workdirs
 from gtn_tf.runs.config import TrainingConfig
 from gtn_tf.runs.fields import Config, field
+from nas.search.config import SearchConfig
 
 CONFIG = TrainingConfig(num_inner_steps=12, seed=5)
 
@@ -271,3 +273,14 @@ def test_a_run_from_before_a_field_was_there_goes_on(tmp_path):
         workdirs.open_workdir(tmp_path, New(kind="other"))
     workdirs.open_workdir(tmp_path, New())
     assert "--kind=plain" in (tmp_path / "flags.txt").read_text()
+
+
+def test_a_run_from_before_a_default_was_another_is_told_how_to_go_on(tmp_path):
+    now = SearchConfig()
+    older = now.as_flagfile().replace("--early_loss_weight=0.2\n", "")
+    assert older != now.as_flagfile()
+    (tmp_path / "flags.txt").write_text(older)
+    going_on = f"--flagfile={tmp_path}/flags.txt --early_loss_weight=0.0, or give"
+    with pytest.raises(ValueError, match=re.escape(going_on)):
+        workdirs.open_workdir(tmp_path, now)
+    workdirs.open_workdir(tmp_path, dataclasses.replace(now, early_loss_weight=0.0))

@@ -101,17 +101,16 @@ def _read_flags(config_class: type[Config], flagfile: Path) -> dict:
 
 
 def _check_same(flagfile: Path, config: Config) -> None:
-    there = _read_flags(type(config), flagfile)
-    different = [
-        f"--{name}={there.get(name)} there, {value} now"
-        for name, value in config.fixed().items()
-        if there.get(name) != value
-    ]
+    there, written = _read_flags(type(config), flagfile), flagfile.read_text()
+    different = {n: value for n, value in config.fixed().items() if there[n] != value}
     if different:
+        told = [f"--{n}={there[n]} there, {now} now" for n, now in different.items()]
+        # Flags that were added since have the values that such runs had.
+        added = [f"--{n}={there[n]}" for n in different if f"--{n}=" not in written]
         raise UserError(
             f"--workdir={flagfile.parent} holds a run of another configuration "
-            f"({'; '.join(different)}): go on with --flagfile={flagfile}, or give "
-            "another --workdir"
+            f"({'; '.join(told)}): go on with "
+            f"{' '.join([f'--flagfile={flagfile}', *added])}, or give another --workdir"
         )
 
 
