@@ -98,6 +98,7 @@ def _join(config: TrainingConfig) -> Replicas:
     print(f"{name}: waits for the others", file=sys.stderr, flush=True)
     try:
         tf.config.set_visible_devices(gpus[:1], "GPU")
+        _check_is_new()
         addresses.await_others(own, workers)
         with _sigterm_given_back():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -108,6 +109,16 @@ def _join(config: TrainingConfig) -> Replicas:
         ) from None
     print(f"{name}: all are there", file=sys.stderr, flush=True)
     return WorkerReplicas(strategy)
+
+
+def _check_is_new() -> None:
+    """Raises RuntimeError where TensorFlow has computed, before others are waited for.
+
+    Its strategy would raise it once all are there. Threads cannot be set any more then.
+    """
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 @contextlib.contextmanager
