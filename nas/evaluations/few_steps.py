@@ -46,8 +46,8 @@ def teacher(context: Context, build: Build, seed: int) -> Result:
     if context.teacher is None:
         raise UserError("--evaluation=teacher needs a teacher: give --teacher=FOLDER")
     dismissal, weight = context.dismissal, context.early_loss_weight
-    early, accuracies, gains = [], [], []
-    # `early` has the loss that decides, then whether the network is behind.
+    early = []  # the loss that decides, then whether the network is behind
+    accuracies, gains = [], []
 
     def goes_on(losses):
         if dismissal and not early and len(losses) == dismissal.after:
