@@ -74,7 +74,7 @@ def test_a_search_judges_on_the_teachers_own_validation_images(run, tmp_path, ca
     )
     (entry,) = search.run(config)
     # Ten validation images: 15 % of 20, 22 and 24.
-    assert 10 * entry.score == pytest.approx(round(10 * entry.score))
+    assert 10 * entry.accuracy == pytest.approx(round(10 * entry.accuracy))
     expected = load(run.dataset, None, seed=4).digest
     assert build_context(config).dataset.digest == expected
     assert "warning: the teacher" not in capsys.readouterr().err
