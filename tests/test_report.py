@@ -74,6 +74,22 @@ def test_other_flags_are_another_judgement(searches, tmp_path):
     assert "| params |" not in text
 
 
+def test_a_flag_of_teachers_tells_no_others_apart(searches, tmp_path):
+    again = write_search(
+        *(tmp_path / "d", "search", np.zeros(30)),
+        evaluation_seed=1,
+        early_loss_weight=0.0,
+        num_networks=2,
+    )
+    text = make([*searches, again], tmp_path / "out")
+    assert text.count("## Rank correlation with search evaluation") == 1
+    weighed = write_search(
+        tmp_path / "e", "teacher", np.arange(30), early_loss_weight=0.5
+    )
+    text = make([*searches, weighed], tmp_path / "out")
+    assert row(text, "teacher --early_loss_weight=0.5")
+
+
 def test_references_that_differ_in_a_flag_get_a_table_each(searches, tmp_path):
     shorter = write_search(tmp_path / "d", "search", np.arange(30), num_epochs=0.25)
     text = make([*searches, shorter], tmp_path / "out")

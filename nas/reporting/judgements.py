@@ -9,6 +9,17 @@ from gtn_tf.runs import workdirs
 from nas.search.config import SearchConfig
 from nas.search.journal import Entry, Journal
 
+_OF_SEEDS = ("seed", "evaluation_seed", "oracle")
+# Of a teacher's evaluation alone; journals from before there were such flags have other
+# values.
+_OF_TEACHERS = (
+    "num_networks",
+    "early_loss_weight",
+    "dismiss_after",
+    "num_shared",
+    "shared",
+)
+
 
 class Search(NamedTuple):
     """One search folder."""
@@ -31,11 +42,13 @@ def read(folder: Path) -> Search:
 def by_name(searches: list[Search]) -> dict[str, list[Entry]]:
     """Entries by evaluation; where its searches differ in a flag, by that as well.
 
-    Other seeds of an evaluation are more of the same, and so are other proposals.
+    Other seeds of an evaluation are more of the same, and so are other proposals. What
+    is asked of a teacher alone tells nothing else apart.
     """
     ways = [search.config.fixed() for search in searches]
     for way in ways:
-        for name in ("seed", "evaluation_seed", "oracle"):
+        of_teachers = () if way["evaluation"] == "teacher" else _OF_TEACHERS
+        for name in (*_OF_SEEDS, *of_teachers):
             del way[name]
     found: dict[str, list[Entry]] = {}
     for search, way in zip(searches, ways, strict=True):
