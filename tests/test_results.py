@@ -167,7 +167,9 @@ def test_the_run_on_mnist_was_repeated():
     assert f"equal to the last digit in all {len(again)} outer steps" in LOG
 
 
-@pytest.mark.parametrize("teacher", ["teacher", "one_learner_teacher", "noise_teacher"])
+@pytest.mark.parametrize(
+    "teacher", ["teacher", "ready_teacher", "one_learner_teacher", "noise_teacher"]
+)
 def test_the_correlations_are_those_of_the_journals(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(correlation, "NUM_RESAMPLES", 2)  # intervals are not compared
     journals = sorted((MEASURED / "cifar10_search").glob("*/journal.jsonl"))
