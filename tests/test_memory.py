@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gtn_tf.commands import train
 from gtn_tf.data import loaders
-from gtn_tf.meta import inner_loop, memory, outer_loop
+from gtn_tf.meta import memory, outer_loop, traced_memory
 from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.networks import learners
@@ -52,21 +52,21 @@ KEEP, ONE, FIVE = (
     MemoryPolicy(recompute=True, segment_length=5),
 )
 TWICE = MemoryPolicy(recompute=True, segment_length=5, part_length=2)
-PROGRAM = 150_000_000
 
 
 @pytest.mark.parametrize(
     "memory_policy, expected",
     [
-        (KEEP, 13 * 1000),
-        (ONE, 2 * 1000 + 12 * 30),
-        (FIVE, 6 * 1000 + 3 * 30),
-        (TWICE, 3 * 1000 + (3 + 3) * 30),
+        (KEEP, 12 * 1000),
+        (ONE, 1000 + 12 * 30),
+        (FIVE, 5 * 1000 + 3 * 30),
+        (TWICE, 2 * 1000 + (3 + 3) * 30),
     ],
 )
 def test_what_is_kept_at_the_peak(memory_policy, expected):
-    found = memory.peak_bytes(Sizes(1000, 30, once=7), 12, memory_policy)
-    assert found - PROGRAM == expected + 7
+    sizes = Sizes(1000, 30, back=400, once=7, program=20)
+    found = memory.peak_bytes(sizes, 12, memory_policy)
+    assert found == expected + 400 + 7 + 20
 
 
 @pytest.mark.parametrize(
@@ -96,22 +96,6 @@ def test_parts_that_take_the_least_memory(sizes, part):
     assert abs(found.part_length - part) <= part / 4
 
 
-@pytest.mark.parametrize("dtype, expected", [("float32", 4 * 7), ("float64", 8 * 7)])
-def test_bytes_that_a_loop_keeps(dtype, expected):
-    """The square's gradient needs what was squared, in each of the five turns."""
-
-    @tf.function(autograph=False)
-    def program(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            step, turns = (lambda state, _: tf.square(state)), tf.zeros([5, 1])
-            loss = tf.reduce_sum(inner_loop.unroll(step, x, turns, 5))
-        return tape.gradient(loss, x)
-
-    traced = program.get_concrete_function(tf.TensorSpec([7], dtype))
-    assert memory.kept_by_step(traced) == expected
-
-
 def test_what_a_step_keeps_is_counted_and_bounded():
     config = dataclasses.replace(problems.SMALL_RUN, inner_optimizer="muon")
     digits = loaders.load("digits", None, 0)
@@ -120,7 +104,7 @@ def test_what_a_step_keeps_is_counted_and_bounded():
         run = dataclasses.replace(config, num_inner_steps=num_steps)
         setup = run_setup.build(run, digits)
         program = outer_loop.trace(setup.problem, setup.specs[0], 1.0, KEEP)
-        kept[num_steps] = memory.kept_by_step(program)
+        kept[num_steps] = traced_memory.count(program).step
     bound = memory_plans._bound(setup.specs[0], setup.problem)
     models = [learners.build_model(setup.specs[0]), setup.problem.teacher.generator]
     outputs = config.inner_batch_size * sum(map(memory.num_outputs, models))
@@ -140,17 +124,19 @@ def test_what_is_held_throughout_is_counted():
     assert memory.held_throughout(problem) == 4 * learned + 1.5 * drawn
 
 
-STEP, STATE = 100_000, 2 * 4 * 306  # SMALL_RUN's learner has 306 parameters
+# SMALL_RUN's learner has 306 parameters.
+STEP, STATE, BACK = 100_000, 2 * 4 * 306, 70_000
+COUNTED = traced_memory.Counted(STEP, BACK, 0)
 
 
 @pytest.fixture
 def plan_with(monkeypatch):
     """A function (bytes that are available, changes) -> the plan of eight steps."""
     digits = loaders.load("digits", None, 0)
-    monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)
+    monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)  # of bounds
     monkeypatch.setattr(memory, "held_throughout", lambda _: 0)
     monkeypatch.setattr(outer_loop, "trace", lambda *_: None)
-    monkeypatch.setattr(memory, "kept_by_step", lambda _: STEP)
+    monkeypatch.setattr(traced_memory, "count", lambda _: COUNTED)
 
     def make(available, **changes):
         monkeypatch.setattr(memory, "available_bytes", lambda: available)
@@ -162,12 +148,12 @@ def plan_with(monkeypatch):
 
 
 def test_what_fits_is_kept_and_more_is_recomputed(plan_with):
-    enough = int(9 * STEP / 0.8) + 1
+    enough = int((8 * STEP + BACK) / 0.8) + 1
     assert plan_with(0).policy == plan_with(enough).policy == KEEP
     less = plan_with(enough - 2)
-    assert (less.is_bound, less.sizes) == (False, Sizes(STEP, STATE))
+    assert (less.is_bound, less.sizes) == (False, Sizes(STEP, STATE, BACK))
     assert less.policy == memory.with_least_memory(less.sizes, 8) == ONE
-    assert less.peak_bytes == 2 * STEP + 8 * STATE
+    assert less.peak_bytes == STEP + BACK + 8 * STATE
     assert plan_with(enough - 2, segment_length=5).policy == FIVE
     assert plan_with(enough, recompute="always", segment_length=5).policy == FIVE
     with pytest.raises(ValueError, match=r"would take about .* GB, .*--recompute=auto"):
@@ -175,17 +161,17 @@ def test_what_fits_is_kept_and_more_is_recomputed(plan_with):
 
 
 def test_segments_are_cut_again_where_nothing_else_fits(plan_with):
-    enough = int((2 * STEP + 8 * STATE) / 0.8) + 1
+    enough = int((STEP + BACK + 8 * STATE) / 0.8) + 1
     assert plan_with(enough).policy == ONE
     twice = MemoryPolicy(recompute=True, segment_length=3, part_length=1)
     less = plan_with(enough - 2)
     assert less.policy == twice
-    assert less.peak_bytes == 2 * STEP + (3 + 3) * STATE
+    assert less.peak_bytes == STEP + BACK + (3 + 3) * STATE
     assert "computed again for segments of 3 inner steps, in parts of 1, about" in (
         less.describe()
     )
     with pytest.raises(ValueError, match="would take about"):
-        plan_with(int((2 * STEP + 6 * STATE) / 0.8) - 1)
+        plan_with(int((STEP + BACK + 6 * STATE) / 0.8) - 1)
 
 
 @pytest.mark.parametrize(
@@ -201,10 +187,10 @@ def test_an_estimator_keeps_the_steps_that_it_differentiates(
     plan_with, estimator, num_steps, words
 ):
     options = {"estimator": estimator, "window_length": 3, "recompute": "never"}
-    enough = int((num_steps + 1) * STEP / 0.8) + 1
+    enough = int((num_steps * STEP + BACK) / 0.8) + 1
     plan = plan_with(enough, **options)
     assert (plan.policy, plan.is_bound) == (KEEP, False)
-    assert plan.peak_bytes == (num_steps + 1) * STEP
+    assert plan.peak_bytes == num_steps * STEP + BACK
     assert plan.describe().startswith(f"{words}, about 0.0 GB more")
     with pytest.raises(ValueError, match="would take about"):
         plan_with(enough - 2, **options)
@@ -243,7 +229,7 @@ def test_what_was_traced_to_count_trains(monkeypatch, changes, num_traced):
 
 
 def test_a_run_goes_on_in_the_way_that_it_began(tmp_path, capsys):
-    sizes = Sizes(10**6, 1000)
+    sizes = Sizes(10**6, 1000, program=150_000_000)
     plan = MemoryPlan(FIVE, sizes, False, 10**9, 10, {})
     assert memory_plans.of_run(tmp_path, plan) == FIVE
     assert (

@@ -1,14 +1,14 @@
 """How much memory a meta-gradient takes at its peak, and which policy fits.
 
-    kept whole      (T + 1) step + once
-    recomputed      (length + 1) step + ceil(T / length) state + once    (Appendix D)
-    twice           (part + 1) step + (ceil(T / length) + ceil(length / part)) state
-                    + once
+    kept whole      T step + rest
+    recomputed      length step + ceil(T / length) state + rest    (Appendix D)
+    twice           part step + (ceil(T / length) + ceil(length / part)) state + rest
+    rest            back + once + program
 
-`step` is what one inner step keeps for the way back, which holds about as much again
-while it goes through one step; `state` is a learner's parameters and its optimizer's
+`step` is what one inner step keeps for the way back, and `back` what that holds beside
+it while it goes through one step; `state` is a learner's parameters and its optimizer's
 slots; `length` is that of a segment, `part` that of a part of it; `once` is what is
-there whatever is kept. A constant for TensorFlow's own program comes on top.
+there whatever is kept, and `program` is TensorFlow's own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CGROUP_FILES = (  # limit and usage
 # Of the outputs of all layers and of the parameters. More than was counted for one
 # learner of each kind with Muon; attention, within its layer, has kept the most.
 _MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 10, 30
-_PROGRAM_BYTES = 150_000_000  # graphs and their plans, measured on MNIST's learners
+_PROGRAM_BYTES = 150_000_000  # more than was counted for a learner of any kind
 # What is learned has two gradients, before and after clipping, and Adam's two slots.
 # Both numbers were measured on MNIST, with T of 300 and 600.
 _COPIES_OF_LEARNED, _COPIES_OF_DRAWN = 4, 1.5
@@ -48,12 +48,16 @@ class Sizes(NamedTuple):
     Attributes:
       step: for the way back through one inner step.
       state: between two inner steps.
+      back: beside that, while the way back goes through a step.
       once: for all steps together, as of `held_throughout`.
+      program: for TensorFlow's graphs and their plans.
     """
 
     step: int
     state: int
+    back: int = 0
     once: int = 0
+    program: int = 0
 
 
 def num_outputs(model: keras.Model) -> int:
@@ -73,8 +77,9 @@ def largest_sizes(num_outputs: int, num_params: int, batch_size: int) -> Sizes:
       num_params: of the learner.
     """
     step = _MOST_PER_OUTPUT * num_outputs * batch_size
-    step += _MOST_PER_PARAMETER * num_params
-    return Sizes(_FLOAT_BYTES * step, 2 * _FLOAT_BYTES * num_params)
+    step = _FLOAT_BYTES * (step + _MOST_PER_PARAMETER * num_params)
+    state = 2 * _FLOAT_BYTES * num_params
+    return Sizes(step, state, back=step, program=_PROGRAM_BYTES)
 
 
 def held_throughout(problem: MetaProblem) -> int:
@@ -98,39 +103,12 @@ def _num_bytes(shape, dtype) -> int:
     return math.prod(shape) * tf.as_dtype(dtype).size
 
 
-def kept_by_step(program: tf.types.experimental.ConcreteFunction) -> int:
-    """Bytes that each turn of a traced loop keeps for its gradient.
-
-    TensorFlow keeps them in lists, one for each tensor, which are made before the loop
-    and have the tensor's shape.
-
-    Args:
-      program: of a meta-gradient that keeps all inner steps, two or more.
-    """
-    graph = program.graph.as_graph_def()
-    functions = [graph.node, *(each.node_def for each in graph.library.function)]
-    return sum(_kept_in(nodes) for nodes in functions)
-
-
-def _kept_in(nodes) -> int:
-    constants = {node.name: node for node in nodes if node.op == "Const"}
-    total = 0
-    for node in nodes:
-        if node.op == "EmptyTensorList":
-            source = constants[node.input[0].partition(":")[0]]
-            shape = tf.make_ndarray(source.attr["value"].tensor)
-            dtype = tf.dtypes.as_dtype(node.attr["element_dtype"].type)
-            if (shape >= 0).all():
-                total += math.prod(shape.tolist()) * dtype.size
-    return total
-
-
 def peak_bytes(sizes: Sizes, num_inner_steps: int, policy: MemoryPolicy) -> int:
     """Estimated bytes that one meta-gradient adds to the process at its peak."""
     lengths = (num_inner_steps, *policy.lengths)
     states = sum(math.ceil(of / each) for of, each in itertools.pairwise(lengths))
-    kept = (lengths[-1] + 1) * sizes.step + states * sizes.state
-    return kept + sizes.once + _PROGRAM_BYTES
+    kept = lengths[-1] * sizes.step + states * sizes.state
+    return kept + sizes.back + sizes.once + sizes.program
 
 
 def with_least_memory(sizes: Sizes, num_inner_steps: int) -> MemoryPolicy:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gtn_tf.errors import UserError
-from gtn_tf.meta import memory, outer_loop
+from gtn_tf.meta import memory, outer_loop, traced_memory
 from gtn_tf.meta.memory import Sizes
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.meta.meta_problem import MetaProblem
@@ -96,7 +96,7 @@ def make(
     traced = {}
     if not is_bound:
         program = outer_loop.trace(problem, largest, config.clip_norm, _KEPT)
-        sizes = sizes._replace(step=memory.kept_by_step(program))
+        sizes = sizes._replace(**traced_memory.count(program)._asdict())
         traced[largest] = program
     policy = _choose(config, steps, sizes, available)
     if policy != _KEPT or config.estimator != "backpropagation":
