@@ -21,10 +21,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def memory_given_back():
-    """Keras keeps every model that was built; a process would grow by gigabytes."""
+def memory_given_back(request):
+    """Keras keeps every model that was built, and a module what it caches, such as data
+    sets; a process would grow by gigabytes."""
     keras.utils.set_random_seed(0)  # for fixtures that serve the whole module
     yield
+    for cached in vars(request.module).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
     keras.utils.clear_session()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # of another C library
