@@ -26,6 +26,7 @@ import tensorflow as tf
 from gtn_tf.errors import UserError
 from gtn_tf.meta.meta_gradients import MemoryPolicy
 from gtn_tf.meta.meta_problem import MetaProblem
+from gtn_tf.meta.traced_memory import num_bytes
 
 _SHARE = 0.8  # of the memory that is available; the rest is for what is not counted
 _CGROUP_FILES = (  # limit and usage
@@ -35,7 +36,8 @@ _CGROUP_FILES = (  # limit and usage
 # Of the outputs of all layers and of the parameters. More than was counted for one
 # learner of each kind with Muon; attention, within its layer, has kept the most.
 _MOST_PER_OUTPUT, _MOST_PER_PARAMETER = 10, 30
-_PROGRAM_BYTES = 150_000_000  # more than was counted for a learner of any kind
+# More than was counted for any family of learners; DARTS' cells have 470 MB.
+_PROGRAM_BYTES = 150_000_000
 # What is learned has two gradients, before and after clipping, and Adam's two slots.
 # Both numbers were measured on MNIST, with T of 300 and 600.
 _COPIES_OF_LEARNED, _COPIES_OF_DRAWN = 4, 1.5
@@ -88,19 +90,15 @@ def held_throughout(problem: MetaProblem) -> int:
     With T in the hundreds the latents, and one batch for each intermediate loss, take
     more than a learner's activations.
     """
-    learned = sum(_num_bytes(v.shape, v.dtype) for v in problem.variables)
+    learned = sum(num_bytes(v.shape, v.dtype) for v in problem.variables)
     sample = functools.partial(
         problem.objective.sample, problem.num_intermediate_losses + 1
     )
     traced = tf.function(sample, autograph=False).get_concrete_function(
         tf.TensorSpec([2], tf.int32)
     )
-    drawn = sum(_num_bytes(out.shape, out.dtype) for out in traced.outputs)
+    drawn = sum(num_bytes(out.shape, out.dtype) for out in traced.outputs)
     return int(_COPIES_OF_LEARNED * learned + _COPIES_OF_DRAWN * drawn)
-
-
-def _num_bytes(shape, dtype) -> int:
-    return math.prod(shape) * tf.as_dtype(dtype).size
 
 
 def peak_bytes(sizes: Sizes, num_inner_steps: int, policy: MemoryPolicy) -> int:

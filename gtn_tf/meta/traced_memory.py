@@ -59,7 +59,7 @@ def _kept_in(nodes) -> int:
         if node.op == "EmptyTensorList":
             source = constants[node.input[0].partition(":")[0]]
             shape = np.ravel(tf.make_ndarray(source.attr["value"].tensor)).tolist()
-            total += _num_bytes(shape, node.attr["element_dtype"].type)
+            total += num_bytes(shape, node.attr["element_dtype"].type)
     return total
 
 
@@ -110,14 +110,14 @@ def _made_by(node) -> int:
     found = (node.attr[name].type for name in names if name in node.attr)
     dtype = next(filter(None, found), tf.float32.as_datatype_enum)
     shapes = node.attr["_output_shapes"].list.shape
-    return sum(_num_bytes(_sizes(shape), dtype) for shape in shapes)
+    return sum(num_bytes(_sizes(shape), dtype) for shape in shapes)
 
 
 def _sizes(shape) -> list[int]:
     return [-1] if shape.unknown_rank else [each.size for each in shape.dim]
 
 
-def _num_bytes(shape: list[int], dtype: int) -> int:
-    """0 where a size is not known, as of lists and resources."""
+def num_bytes(shape: Iterable[int], dtype) -> int:
+    """Of a tensor; 0 where a size is not known, as of lists and resources."""
     known = all(size >= 0 for size in shape)
     return math.prod(shape) * tf.dtypes.as_dtype(dtype).size if known else 0
